@@ -1,0 +1,241 @@
+"""``tapelab bench kernels``: the bar kernel against pandas and polars, one thread, one run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+import numpy as np
+
+from tapelab.quant._numba import njit
+from tapelab.quant.bars.builder import BarBuilder
+from tapelab.quant.bars.offline import compute_bars
+from tapelab.quant.bars.spec import BarSpec
+from tapelab.quant.calendar import SessionCalendar
+from tapelab.quant.dtypes import TICK_COLUMNS
+from tapelab.quant.ticks import Ticks
+
+TICKS: Final = 2_000_000
+ROUNDS: Final = 5
+CHUNK: Final = 512
+STREAM_CHUNKS: Final = 2_000
+PRINTS_PER_BAR: Final = 200
+SEED: Final = 20_240_610
+
+_ALWAYS: Final = SessionCalendar(timezone="UTC", open="00:00", close="24:00", weekdays=range(7))
+_EVERY_TYPE: Final = range(256)
+
+Run = Callable[[], Any]
+
+
+def synthetic_tape(n: int = TICKS, seed: int = SEED) -> Ticks:
+    """A seeded tape of one day: bursts of prints, prices on a grid of 5 that mostly stay, whole lots, agents.
+
+    Half of the prints follow the one before within a millisecond; a quarter change the price.
+    """
+    rng = np.random.default_rng(seed)
+    day_ns = 1_717_977_600_000_000_000
+    waits = rng.exponential(1.0, n) * np.where(rng.random(n) < 0.5, 1e-3, 2.0)
+    elapsed = np.cumsum(waits)
+    ts = day_ns + (elapsed / elapsed[-1] * 8.9 * 3_600e9).astype(np.int64)
+    price = 130_000.0 + 5.0 * np.cumsum(rng.choice([-1, 0, 1], n, p=[0.125, 0.75, 0.125]))
+    aggressor = rng.choice([-1, 1], n)
+    columns = {
+        "ts_event_ns": ts,
+        "price": np.maximum(price, 5.0),
+        "volume": np.ceil(rng.pareto(1.6, n) * 2.0 + 1e-9),
+        "aggressor": aggressor,
+        "aggressor_source": np.full(n, 2),
+        "trade_type": np.where(aggressor > 0, 2, 3),
+        "flags": np.zeros(n),
+        "buy_agent": rng.zipf(1.5, n) % 90 + 1,
+        "sell_agent": rng.zipf(1.5, n) % 90 + 1,
+        "trade_id": np.arange(n),
+    }
+    return Ticks(*(columns[name].astype(dtype) for name, dtype in TICK_COLUMNS))
+
+
+def _read_tape(path: str) -> tuple[Ticks, str]:
+    """The prints of the tape's busiest symbol, and its name."""
+    from tapelab.common.sources.detect import open_tape
+
+    parts: dict[str, list[Ticks]] = {}
+    for chunk in open_tape(path).chunks():
+        parts.setdefault(chunk.symbol, []).append(chunk.ticks)
+    symbol = max(parts, key=lambda name: sum(ticks.n for ticks in parts[name]))
+    return Ticks.concatenate(parts[symbol]), symbol
+
+
+@njit
+def _fused_read(
+    ts: Any, price: Any, volume: Any, aggressor: Any, trade_type: Any, flags: Any, buy_agent: Any, sell_agent: Any
+) -> int:
+    """Touch every column the bar kernel reads, once, in one loop; whole numbers, so that it vectorises."""
+    total = 0
+    for i in range(len(ts)):
+        total += ts[i] ^ price[i] ^ volume[i]
+        total += aggressor[i] + trade_type[i] + flags[i] + (buy_agent[i] ^ sell_agent[i])
+    return total
+
+
+def _reader(ticks: Ticks) -> Run:
+    columns = (
+        ticks.ts_event_ns,
+        ticks.price.view(np.int64),
+        ticks.volume.view(np.int64),
+        ticks.aggressor,
+        ticks.trade_type,
+        ticks.flags,
+        ticks.buy_agent,
+        ticks.sell_agent,
+    )
+    return lambda: _fused_read(*columns)
+
+
+def _medians(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
+    """Median seconds of each, after one warm-up, in turns so that a slow moment hits all of them."""
+    for run in runs.values():
+        run()
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            taken[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def _available(makers: Mapping[str, Callable[[], Run]]) -> tuple[dict[str, Run], list[str]]:
+    """The peers that are installed, and a note for each that is not."""
+    runs: dict[str, Run] = {}
+    notes: list[str] = []
+    for name, make in makers.items():
+        try:
+            runs[name] = make()
+        except ImportError as error:
+            notes.append(f"{name} could not run: {error}")
+    return runs, notes
+
+
+def _batch_row(work: str, spec: BarSpec, ticks: Ticks, note: str, *, full: bool = False) -> dict[str, Any]:
+    from tapelab.cli.bench.kernel_peers import pandas_bars, polars_bars
+
+    peers, notes = _available(
+        {
+            "pandas": lambda: pandas_bars(ticks, spec, full=full),
+            "polars": lambda: polars_bars(ticks, spec, full=full),
+        }
+    )
+    ours: dict[str, Run] = {"tapelab": lambda: compute_bars(ticks, spec, _ALWAYS, _EVERY_TYPE)}
+    seconds = _medians({**ours, **peers, "floor": _reader(ticks)}, ROUNDS)
+    rates = {name: round(ticks.n / took / 1e6, 3) for name, took in seconds.items()}
+    return {
+        "work": work,
+        "unit": "M ticks/s",
+        "higher_is_better": True,
+        "tapelab": rates["tapelab"],
+        "peers": {name: rates.get(name) for name in ("pandas", "polars")},
+        "floor": rates["floor"],
+        "note": "; ".join([f"{spec}, {ticks.n} prints", note, *notes]),
+    }
+
+
+def _stream_row(spec: BarSpec, ticks: Ticks) -> dict[str, Any]:
+    from tapelab.cli.bench.kernel_peers import pandas_bars, polars_bars
+
+    builder = BarBuilder([spec], _ALWAYS, _EVERY_TYPE)
+    chunks = min(STREAM_CHUNKS, ticks.n // CHUNK)
+    position = 0
+
+    def step() -> None:
+        nonlocal position
+        if position == chunks * CHUNK:
+            position = 0
+            builder.new_stream()
+        builder.update(ticks.slice(position, position + CHUNK), position)
+        position += CHUNK
+
+    first = ticks.slice(0, CHUNK)
+    peers, notes = _available({"pandas": lambda: pandas_bars(first, spec), "polars": lambda: polars_bars(first, spec)})
+    seconds = _medians({"tapelab": step, "floor": _reader(first)}, chunks) | _medians(peers, 50)
+    figures = {name: round(took * 1e6, 3) for name, took in seconds.items()}
+    note = "tapelab carries its bars over; the peers aggregate one chunk alone and carry nothing"
+    return {
+        "work": "volume_bars_stream_512",
+        "unit": "us/512 ticks",
+        "higher_is_better": False,
+        "tapelab": figures["tapelab"],
+        "peers": {name: figures.get(name) for name in ("pandas", "polars")},
+        "floor": figures["floor"],
+        "note": "; ".join([f"{spec}, median of {chunks} chunks through one builder", note, *notes]),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        model = f"{model} (no /proc/cpuinfo)"
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "numba": version("numba"),
+    }
+
+
+def run(tape: str | None) -> dict[str, Any]:
+    """Measure the bar kernel and its peers over one tape.
+
+    Args:
+        tape: a file or folder in a known format, whose busiest symbol is used; None for the synthetic tape.
+
+    Returns:
+        ``{bench, machine, rows}``; every row's figures are medians of one run over the same input.
+
+    Raises:
+        SourceError: the tape cannot be read.
+    """
+    # Polars reads this once, when it is first imported.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    ticks, name = (synthetic_tape(), "synthetic tape") if tape is None else _read_tape(tape)
+    lots = float(np.nansum(ticks.volume))
+    dollars = float(np.nansum(ticks.volume * ticks.price))
+    bars = max(ticks.n // PRINTS_PER_BAR, 1)
+    volume = BarSpec("volume", float(round(lots / bars)) or lots / bars)
+    dollar = BarSpec("dollar", float(round(dollars / bars)) or dollars / bars)
+    anonymous = ticks._replace(buy_agent=np.zeros_like(ticks.buy_agent), sell_agent=np.zeros_like(ticks.sell_agent))
+    subset = (
+        f"{name} without agents; tapelab computes every field of a bar, the peers OHLC, volume, dollar, vwap, counts"
+    )
+    return {
+        "bench": "kernels",
+        "machine": _machine() | {"polars_threads": _polars_threads()},
+        "rows": [
+            _batch_row("tick_bars", BarSpec("tick", PRINTS_PER_BAR), anonymous, subset),
+            _batch_row("volume_bars", volume, anonymous, subset),
+            _batch_row("dollar_bars", dollar, anonymous, subset),
+            _batch_row(
+                "volume_bars_full", volume, ticks, f"{name}, its agents kept; all compute all fields", full=True
+            ),
+            _stream_row(volume, anonymous),
+        ],
+    }
+
+
+def _polars_threads() -> int | None:
+    try:
+        import polars
+    except ImportError:
+        return None
+    threads: int = polars.thread_pool_size()
+    return threads

@@ -1,0 +1,223 @@
+"""The main job: the tape's first part trains a model, the gate judges it, the rest of the tape is decided live."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import msgspec
+import yaml
+
+from tapelab.cli.up.observer import SignalObserver
+from tapelab.cli.up.options import Result, UpOptions
+from tapelab.cli.up.screen import Screen
+from tapelab.cli.up.supervisor import SERVICES, Supervisor
+from tapelab.cli.up.verify import Verification, verify
+from tapelab.common.clock import Clock
+from tapelab.common.errors import TapelabError
+from tapelab.common.settings import CommonSettings
+from tapelab.common.storage import redis as redis_storage
+from tapelab.common.storage.pointers import ROLES
+from tapelab.common.storage.postgres import create_pool
+from tapelab.common.storage.registry import Registry
+
+_POLL_S = 0.25
+
+
+class Job:
+    """Drives one run through the gateway, as a person at the page would."""
+
+    def __init__(
+        self,
+        options: UpOptions,
+        settings: CommonSettings,
+        clock: Clock,
+        screen: Screen,
+        supervisor: Supervisor,
+        observer: SignalObserver,
+        gateway: str,
+    ) -> None:
+        self._options = options
+        self._settings = settings
+        self._clock = clock
+        self._screen = screen
+        self._supervisor = supervisor
+        self._observer = observer
+        self._gateway = gateway
+        self._redis = redis_storage.connect(settings.redis_url)
+
+    async def prepare(self) -> None:
+        """Bring the pointers to where a run begins.
+
+        Every run reads its source from the start, and an earlier run's models may have been trained on what
+        comes, so they are retired first (recorded, and back with a rollback).
+        """
+        pool = await create_pool(self._settings.postgres_dsn)
+        try:
+            registry = Registry(pool, self._redis, self._clock, self._settings.namespace)
+            for role in ROLES:
+                await registry.retire(role, reason="a run reads its source from the start")
+            await registry.rebuild_redis()
+        finally:
+            await pool.close()
+
+    async def run(self, started_ns: int) -> Result | None:
+        """Play, train, gate, play on; returns once enough signals came, or never.
+
+        Raises:
+            TapelabError: a step failed, or the tape ended before enough signals came.
+        """
+        await self._supervisor.ready(tuple(spec.name for spec in SERVICES))
+        self._screen.phase("playing the tape's first part")
+        replay = await self._replay_until("waiting", "done")
+        if replay["rejects"]:
+            self._screen.note(f"{replay['rejects']:,} malformed rows so far, listed in {replay['rejects_path']}")
+        async with httpx.AsyncClient(base_url=self._gateway, timeout=30.0) as http:
+            experiment = await self._train(http, replay)
+            train_s = (int(experiment["updated_ns"]) - int(experiment["created_ns"])) / 1e9
+            champion = await self._report(http, experiment)
+        self._screen.phase("playing the rest of the tape; signals flow")
+        await self._redis.set(self._key("replay:release"), replay["run"])
+        wanted = self._options.exit_after_signals
+        if not wanted:
+            await self._watch_end()
+            await asyncio.Event().wait()
+        await self._wait_for_signals(wanted)
+        return await self._finish(champion, train_s, started_ns)
+
+    async def _replay_until(self, *states: str) -> dict[str, Any]:
+        while True:
+            raw = await self._redis.get(self._key("replay:status"))
+            if raw is not None:
+                status: dict[str, Any] = msgspec.json.decode(raw)
+                if status["state"] in states:
+                    return status
+            await asyncio.sleep(_POLL_S)
+
+    async def _train(self, http: httpx.AsyncClient, replay: dict[str, Any]) -> dict[str, Any]:
+        config: dict[str, Any] = yaml.safe_load(self._options.experiment.read_text(encoding="utf-8"))
+        config["source"] = {"kind": "ticks_raw"}
+        config["symbols"] = sorted(replay["symbols"])
+        if replay.get("cut_ts_ns"):
+            config["cut_ts_ns"] = str(replay["cut_ts_ns"])
+        answer = await http.post("/ml/experiments", json={"config": config})
+        if answer.status_code != 201:
+            raise _refused("the gateway refused the experiment", answer)
+        identifier = answer.json()["id"]
+        shown = ""
+        while True:
+            answer = await http.get(f"/ml/experiments/{identifier}")
+            if answer.status_code != 200:
+                raise _refused("the gateway lost the experiment", answer)
+            experiment: dict[str, Any] = answer.json()
+            if experiment["status"] == "done":
+                return experiment
+            if experiment["status"] in ("failed", "stopped"):
+                raise TapelabError(
+                    f"experiment {identifier} {experiment['status']}",
+                    expected="a trained model",
+                    actual=str(experiment.get("error")),
+                    remedy="read the trainer's log",
+                )
+            stage = (
+                f"training: {experiment.get('stage') or experiment['status']} ({experiment.get('progress') or 0:.0%})"
+            )
+            if stage != shown:
+                shown = stage
+                self._screen.phase(stage)
+            await asyncio.sleep(_POLL_S)
+
+    async def _report(self, http: httpx.AsyncClient, experiment: dict[str, Any]) -> str | None:
+        """Say what the gate found; the champion's id, None where the model runs as a shadow."""
+        model, gate = experiment["model_id"], experiment["gate"]
+        if gate is None or model is None:
+            raise TapelabError(
+                f"experiment {experiment['id']} ended without a judgement",
+                expected="a model and the gate's rules",
+                actual=f"model {model}, gate {gate}",
+                remedy="read the trainer's log",
+            )
+        for rule in gate["rules"]:
+            mark = "pass" if rule["passed"] else "FAIL"
+            self._screen.note(f"gate {mark} {rule['id']}: {rule['reason']}")
+        if gate["passed"]:
+            self._screen.note(f"champion: {model}")
+            return str(model)
+        failed = ", ".join(rule["id"] for rule in gate["rules"] if not rule["passed"])
+        self._screen.note(f"no model passed the gate ({failed}); {model} runs as a shadow and its signals say so")
+        return None
+
+    async def _watch_end(self) -> None:
+        await self._replay_until("done", "following")
+        self._screen.phase("the tape has ended; everything stays up until Ctrl-C")
+
+    async def _wait_for_signals(self, wanted: int) -> None:
+        replay = asyncio.create_task(self._replay_until("done"))
+        try:
+            while self._observer.signals < wanted:
+                self._observer.changed.clear()
+                news = asyncio.create_task(self._observer.changed.wait())
+                await asyncio.wait({news, replay}, return_when=asyncio.FIRST_COMPLETED)
+                news.cancel()
+                if replay.done() and self._observer.signals < wanted:
+                    await asyncio.sleep(5)  # what the last prints lead to is still on its way
+                    if self._observer.signals < wanted:
+                        raise TapelabError(
+                            "the tape ended too early",
+                            expected=f"{wanted} signals",
+                            actual=f"{self._observer.signals}",
+                            remedy="ask for fewer with EXIT_AFTER_SIGNALS, or play a longer tape",
+                        )
+        finally:
+            replay.cancel()
+
+    async def _finish(self, champion: str | None, train_s: float, started_ns: int) -> Result:
+        self._screen.phase("stopping the tape and holding everything against an offline recomputation")
+        latency, first_ns = self._observer.latency_ms(), self._observer.first_ns
+        await self._supervisor.stop("ingest")
+        found = await verify(self._settings, self._options, self._clock)
+        for topic, difference in found.by_topic.items():
+            self._screen.note(f"{topic}: {difference.describe()}")
+        now_ns = self._clock.monotonic_ns()
+        wall_from_ns = self._clock.now_ns() - (now_ns - started_ns)
+        return Result(
+            ticks=found.ticks,
+            bars=found.bars,
+            features=found.features,
+            signals=found.signals,
+            lost=found.lost,
+            doubled=found.doubled,
+            latency_ms=latency,
+            champion=champion,
+            train_s=round(train_s, 2),
+            first_signal_s=None if first_ns is None else round((first_ns - wall_from_ns) / 1e9, 2),
+            wall_s=round((now_ns - started_ns) / 1e9, 2),
+        )
+
+    def _key(self, name: str) -> str:
+        return redis_storage.key(self._settings.namespace, name)
+
+
+def check(result: Result) -> None:
+    """Fail where something was lost or doubled.
+
+    Raises:
+        TapelabError: it was.
+    """
+    if result.lost or result.doubled:
+        raise TapelabError(
+            "what flowed differs from the offline recomputation",
+            expected="nothing lost, nothing doubled",
+            actual=f"{result.lost} lost, {result.doubled} doubled",
+            remedy="see the lines per topic above and the logs of the services",
+        )
+
+
+def _refused(what: str, answer: httpx.Response) -> TapelabError:
+    return TapelabError(
+        what, expected="success", actual=f"HTTP {answer.status_code}: {answer.text[:500]}", remedy="see the api log"
+    )
+
+
+__all__ = ["Job", "Verification", "check"]

@@ -1,0 +1,52 @@
+"""What ``tapelab up`` was asked to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tapelab.common.settings import BrokerKind
+
+SourceKind = Literal["simulator", "file", "ticks_raw"]
+
+
+class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of one run.
+
+    ``speed`` is the replay speed after the cut (``1``, ``60``, ``max``); ``cut`` the fraction of the
+    tape that trains. ``exit_after_signals`` 0 runs until Ctrl-C.
+    """
+
+    source: SourceKind = "simulator"
+    tape: Path | None = None
+    format: str = ""
+    dsn: str = ""
+    broker: BrokerKind = "embedded"
+    speed: str = "60"
+    cut: float = 0.75
+    seed: int = 7
+    exit_after_signals: int = 0
+    port: int = 8300
+    as_json: bool = False
+    repository: Path = Path()
+    config_dir: Path = Path("config")
+    experiment: Path = Path("config/experiments/default.yaml")
+    timeout_s: float = 1800.0
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The last line of ``make up EXIT_AFTER_SIGNALS=N``: DESIGN's contract, read by scripts."""
+
+    ticks: int
+    bars: int
+    features: int
+    signals: int
+    lost: int
+    doubled: int
+    latency_ms: dict[str, float | None]
+    champion: str | None
+    train_s: float
+    first_signal_s: float | None
+    wall_s: float

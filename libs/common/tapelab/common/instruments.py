@@ -1,0 +1,106 @@
+"""``config/instruments.yaml``: sessions, ticks, costs and the prints that count, per instrument root."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from tapelab.common.errors import ConfigError
+from tapelab.common.yaml_config import load_yaml
+from tapelab.quant.calendar import SessionCalendar
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A trading session. ``open`` and ``close`` are local times HH:MM; 24:00 closes at midnight.
+
+    ``weekdays`` counts Monday as 0; ``holidays`` are local dates YYYY-MM-DD.
+    """
+
+    timezone: str
+    open: str
+    close: str
+    weekdays: tuple[int, ...] = (0, 1, 2, 3, 4)
+    holidays: tuple[str, ...] = ()
+
+
+class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one side of a trade costs: a fee per contract in currency, a fee in basis points of the
+    notional, half the quoted spread and slippage, both in ticks."""
+
+    fee_per_contract: float = 0.0
+    fee_bps: float = 0.0
+    spread_ticks: float = 1.0
+    slippage_ticks: float = 0.0
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is fixed about an instrument. ``symbols`` is a regular expression that a whole symbol matches.
+
+    ``multiplier`` is currency per price unit and lot; ``bar_trade_types`` lists the trade types that
+    enter bars (see ``quant.dtypes.TradeType``).
+    """
+
+    root: str
+    symbols: str
+    exchange: str
+    currency: str
+    tick_size: float
+    multiplier: float
+    session: str
+    costs: Costs = Costs()
+    bar_trade_types: tuple[int, ...] = (0, 2, 3)
+
+
+class Instruments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All instruments and the sessions they refer to. The first instrument that matches a symbol holds."""
+
+    sessions: dict[str, Session]
+    instruments: tuple[Instrument, ...]
+
+    def of(self, symbol: str) -> Instrument:
+        """The instrument of a symbol.
+
+        Raises:
+            ConfigError: no instrument matches.
+        """
+        for instrument in self.instruments:
+            if re.fullmatch(instrument.symbols, symbol):
+                return instrument
+        raise ConfigError(
+            f"no instrument for symbol {symbol!r}",
+            expected=f"a symbol that matches one of {', '.join(i.symbols for i in self.instruments)}",
+            actual=symbol,
+            remedy="add the instrument to config/instruments.yaml",
+        )
+
+    def calendar(self, symbol: str) -> SessionCalendar:
+        """The session calendar of a symbol."""
+        session = self.sessions[self.of(symbol).session]
+        return SessionCalendar(
+            timezone=session.timezone,
+            open=session.open,
+            close=session.close,
+            weekdays=session.weekdays,
+            holidays=session.holidays,
+        )
+
+
+def load_instruments(config_dir: str | Path) -> Instruments:
+    """Read ``instruments.yaml``.
+
+    Raises:
+        ConfigError: the file is missing, malformed, or an instrument names an unknown session.
+    """
+    path = Path(config_dir) / "instruments.yaml"
+    loaded = load_yaml(path, Instruments)
+    for instrument in loaded.instruments:
+        if instrument.session not in loaded.sessions:
+            raise ConfigError(
+                f"{path}: instrument {instrument.root} names an unknown session",
+                expected=f"one of {', '.join(loaded.sessions)}",
+                actual=instrument.session,
+                remedy="add the session or correct the name",
+            )
+    return loaded

@@ -1,0 +1,90 @@
+"""Snapshots in a compacted topic: the newest one is where recovery begins.
+
+A snapshot is written under ``stage/partition/slot`` with the slot rotating over four, so that a zombie's
+late write cannot compact the newest one away; the highest offset wins.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+
+from tapelab.common.errors import RecoveryError
+from tapelab.common.runtime.kafka import log_end, read_range, tp
+from tapelab.common.runtime.stage import Record
+from tapelab.common.settings import CommonSettings
+from tapelab.common.topics import qualified, state_topic
+
+SLOTS: Final = 4
+_TAIL: Final = 64
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """State of one partition of a stage.
+
+    ``offsets`` are the next input offsets by topic; ``output_ends`` the ends of the output logs by topic
+    when it was taken, so that recovery knows from where to look for outputs that are newer. For a
+    deciding stage ``state`` is the one *before* its last batch, ``batch_end`` that batch's end and
+    ``context`` what it was decided under.
+    """
+
+    offsets: dict[str, int]
+    output_ends: dict[str, int]
+    state: bytes
+    batch_end: dict[str, int] = {}
+    context: bytes = b""
+    number: int = 0
+    schema: int = 1
+
+
+class SnapshotStore:
+    """Reads and writes the snapshots of one stage."""
+
+    def __init__(self, stage: str, settings: CommonSettings) -> None:
+        self._stage = stage
+        self._settings = settings
+        self.topic = state_topic(stage)
+
+    async def newest(self, consumer: AIOKafkaConsumer, partition: int) -> Snapshot | None:
+        """The newest snapshot of a partition, None where there is none.
+
+        The consumer must be assigned to the state topic's partition.
+
+        Raises:
+            RecoveryError: the newest snapshot cannot be read.
+        """
+        where = tp(self._settings, self.topic, partition)
+        begin = (await consumer.beginning_offsets([where]))[where]
+        end = await log_end(consumer, self._settings, where)
+        records = await self._read(consumer, partition, max(begin, end - _TAIL), end)
+        if not records and begin < end - _TAIL:
+            records = await self._read(consumer, partition, begin, end)
+        if not records:
+            return None
+        newest = max(records, key=lambda record: record.offset)
+        try:
+            return msgspec.msgpack.decode(newest.value or b"", type=Snapshot)
+        except msgspec.MsgspecError as error:
+            raise RecoveryError(
+                f"snapshot at {self.topic}[{partition}]@{newest.offset} cannot be read",
+                expected="a snapshot of this release",
+                actual=str(error),
+                remedy="start under a new TAPELAB_NAMESPACE, or write an empty record under its key",
+            ) from error
+
+    async def _read(self, consumer: AIOKafkaConsumer, partition: int, first: int, end: int) -> list[Record]:
+        prefix = f"{self._stage}/{partition}/".encode()
+        found = await read_range(consumer, self._settings, self.topic, partition, first, end)
+        return [r for r in found if r.value and r.key and r.key.startswith(prefix)]
+
+    async def write(self, producer: Any, partition: int, snapshot: Snapshot) -> Any:
+        """Queue a snapshot; returns the future of its acknowledgement."""
+        key = f"{self._stage}/{partition}/{snapshot.number % SLOTS}"
+        return await producer.send(
+            qualified(self._settings.namespace, self.topic),
+            msgspec.msgpack.encode(snapshot),
+            key=key.encode(),
+            partition=partition,
+        )

@@ -1,0 +1,101 @@
+"""``md.bars.v1``: one closed event bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.quant.dtypes import BAR_DTYPE
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One bar: who it belongs to, then the fields of ``BAR_DTYPE`` under the same names and units.
+
+    ``spec`` is the bar specification (``tick:200``); ``seq`` is contiguous per symbol, stream and
+    lineage; ``tick_lineage`` is the lineage of the prints it was built from.
+    """
+
+    symbol: str
+    exchange: str
+    spec: str
+    stream: int
+    lineage: str
+    tick_lineage: str
+    seq: int
+    day: int
+    flags: int
+    session_open_ns: int
+    session_close_ns: int
+    ts_open_ns: int
+    ts_close_ns: int
+    first_tick_seq: int
+    last_tick_seq: int
+    book_seq: int
+    n: int
+    buy_n: int
+    sell_n: int
+    up_ticks: int
+    down_ticks: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    dollar: float
+    buy_volume: float
+    sell_volume: float
+    vwap: float
+    dt_mean_s: float
+    dt_var_s2: float
+    realised_var: float
+    buy_agent_hhi: float
+    sell_agent_hhi: float
+    ret_1s: float
+    volume_1s: float
+    signed_volume_1s: float
+    n_1s: float
+    rv_1s: float
+    ret_5s: float
+    volume_5s: float
+    signed_volume_5s: float
+    n_5s: float
+    rv_5s: float
+    ret_30s: float
+    volume_30s: float
+    signed_volume_30s: float
+    n_30s: float
+    rv_30s: float
+    ret_5m: float
+    volume_5m: float
+    signed_volume_5m: float
+    n_5m: float
+    rv_5m: float
+
+    @classmethod
+    def from_row(
+        cls, row: np.void, *, symbol: str, exchange: str, spec: str, stream: int, lineage: str, tick_lineage: str
+    ) -> Bar:
+        """The record of one row of a ``BAR_DTYPE`` array."""
+        values: dict[str, Any] = dict(zip(_FIELDS, row.item(), strict=True))
+        return cls(
+            symbol=symbol,
+            exchange=exchange,
+            spec=spec,
+            stream=stream,
+            lineage=lineage,
+            tick_lineage=tick_lineage,
+            **values,
+        )
+
+
+_FIELDS: Final[tuple[str, ...]] = BAR_DTYPE.names or ()
+_IDENTITY: Final = len(Bar.__struct_fields__) - len(_FIELDS)
+
+
+def bars_to_array(bars: Sequence[Bar]) -> npt.NDArray[np.void]:
+    """Bars as one ``BAR_DTYPE`` array, in order; their identity fields are left out."""
+    return np.array([msgspec.structs.astuple(bar)[_IDENTITY:] for bar in bars], dtype=BAR_DTYPE)

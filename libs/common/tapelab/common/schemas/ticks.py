@@ -1,0 +1,89 @@
+"""``md.ticks.v1``: trade prints of one symbol as little-endian columns."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from tapelab.common.errors import PoisonRecord
+from tapelab.quant.dtypes import TICK_COLUMNS
+from tapelab.quant.ticks import Ticks
+
+
+class TickBatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """n consecutive prints of one symbol and stream.
+
+    ``first_seq`` is the sequence number of the first print; the batch covers
+    ``first_seq .. first_seq + n - 1``. ``book_seq`` is the last book record published before it.
+    A batch with ``n == 0`` and ``session_end_ns > 0`` says that the session which closes at that
+    time has ended for the symbol; it takes no sequence number and ``first_seq`` is the next one.
+    """
+
+    symbol: str
+    exchange: str
+    stream: int
+    lineage: str
+    first_seq: int
+    n: int
+    ts_event_ns: bytes
+    price: bytes
+    volume: bytes
+    aggressor: bytes
+    aggressor_source: bytes
+    trade_type: bytes
+    flags: bytes
+    buy_agent: bytes
+    sell_agent: bytes
+    trade_id: bytes
+    book_seq: int = 0
+    session_end_ns: int = 0
+
+    @classmethod
+    def pack(
+        cls,
+        ticks: Ticks,
+        *,
+        symbol: str,
+        exchange: str,
+        stream: int,
+        lineage: str,
+        first_seq: int,
+        book_seq: int = 0,
+        session_end_ns: int = 0,
+    ) -> TickBatch:
+        """A batch of the given columns."""
+        columns = {
+            name: np.ascontiguousarray(column, dtype=dtype).tobytes()
+            for (name, dtype), column in zip(TICK_COLUMNS, ticks, strict=True)
+        }
+        return cls(
+            symbol=symbol,
+            exchange=exchange,
+            stream=stream,
+            lineage=lineage,
+            first_seq=first_seq,
+            n=ticks.n,
+            book_seq=book_seq,
+            session_end_ns=session_end_ns,
+            **columns,
+        )
+
+    def ticks(self) -> Ticks:
+        """The columns as read-only numpy views of the record's bytes.
+
+        Raises:
+            PoisonRecord: a column's length disagrees with ``n``.
+        """
+        columns = []
+        for name, dtype in TICK_COLUMNS:
+            raw: bytes = getattr(self, name)
+            expected = self.n * np.dtype(dtype).itemsize
+            if len(raw) != expected:
+                raise PoisonRecord(
+                    f"tick batch of {self.symbol}: column {name} has the wrong length",
+                    expected=f"{expected} bytes for n={self.n}",
+                    actual=f"{len(raw)} bytes",
+                    remedy="fix the producer; the record went to the dead-letter topic",
+                )
+            columns.append(np.frombuffer(raw, dtype))
+        return Ticks(*columns)

@@ -1,0 +1,147 @@
+"""Loading a model by its manifest: the right file, the right bytes, the right number of columns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib import import_module
+from typing import Final, Protocol
+
+import numpy as np
+
+from tapelab.common.errors import ModelMismatch, TapelabError
+from tapelab.common.serving.backend import BackendModel, Matrix, Scores
+from tapelab.common.serving.manifest import MODEL_ONNX, MODEL_TXT, Manifest, decode_manifest
+
+#: By backend: the file it reads, and where its class is; a runtime is imported when a model needs it.
+BACKENDS: Final[dict[str, tuple[str, str, str]]] = {
+    "lightgbm": (MODEL_TXT, "tapelab.common.serving.lightgbm_backend", "LightGbmModel"),
+    "treelite": (MODEL_TXT, "tapelab.common.serving.treelite_backend", "TreeliteModel"),
+    "onnxruntime": (MODEL_ONNX, "tapelab.common.serving.onnx_backend", "OnnxModel"),
+}
+
+_WARM_ROWS: Final = (1, 8, 128)
+
+
+class Artifacts(Protocol):
+    """Where model files lie, by sha256."""
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes of a digest."""
+        ...
+
+
+class ServingModel:
+    """A model ready to score. Not for several threads at once."""
+
+    def __init__(self, manifest: Manifest, digest: str, backend: BackendModel) -> None:
+        self.manifest = manifest
+        self.digest = digest
+        self._backend = backend
+
+    def predict(self, x: Matrix) -> Scores:
+        """Probability of up, f64 of shape ``(n,)``, of float32 rows of shape ``(n, n_features)``.
+
+        Raises:
+            ModelMismatch: the matrix has another number of columns.
+        """
+        expected = len(self.manifest.feature_names)
+        if x.ndim != 2 or x.shape[1] != expected:
+            raise ModelMismatch(
+                f"model {self.manifest.model_id} was given rows of another shape",
+                expected=f"rows of {expected} features ({self.manifest.feature_set})",
+                actual=f"an array of shape {x.shape}",
+                remedy="promote a model of the feature set that is live in pipeline.yaml",
+            )
+        if len(x) == 0:
+            return np.empty(0, np.float64)
+        return self._backend.scores(np.ascontiguousarray(x, np.float32))
+
+
+def open_backend(backend: str, raw: bytes) -> BackendModel:
+    """Load a model file into a runtime.
+
+    Raises:
+        ModelMismatch: unknown runtime, or the file is not one that it reads.
+    """
+    if backend not in BACKENDS:
+        raise ModelMismatch(
+            f"unknown runtime {backend!r}",
+            expected=f"one of {', '.join(BACKENDS)}",
+            actual=backend,
+            remedy="export the model again with this release",
+        )
+    _, module, name = BACKENDS[backend]
+    loader: Callable[[bytes], BackendModel] = getattr(import_module(module), name)
+    return loader(raw)
+
+
+def load_manifest(digest: str, store: Artifacts) -> Manifest:
+    """The manifest that a pointer names.
+
+    Raises:
+        ModelMismatch: it is missing, or not what its name says.
+    """
+    return decode_manifest(_checked(store, digest, f"the manifest {digest[:12]}"))
+
+
+def load_model(manifest: Manifest, store: Artifacts) -> ServingModel:
+    """Load a model into the runtime its manifest names, and warm it.
+
+    Raises:
+        ModelMismatch: a file is missing or has other bytes, or the model does not fit its manifest.
+    """
+    name = BACKENDS[manifest.backend][0]
+    if name not in manifest.files:
+        raise ModelMismatch(
+            f"model {manifest.model_id} lacks the file of its runtime",
+            expected=f"{name} for {manifest.backend}",
+            actual=f"files {', '.join(sorted(manifest.files)) or 'none'}",
+            remedy="export the model again (tapelab train) and promote it",
+        )
+    raw = _checked(store, manifest.files[name], f"{name} of model {manifest.model_id}")
+    backend = open_backend(manifest.backend, raw)
+    if backend.n_features != len(manifest.feature_names):
+        raise ModelMismatch(
+            f"model {manifest.model_id} does not fit its manifest",
+            expected=f"{len(manifest.feature_names)} features, as the manifest lists",
+            actual=f"{backend.n_features} in {name}",
+            remedy="export the model again (tapelab train) and promote it",
+        )
+    model = ServingModel(manifest, manifest.digest, backend)
+    _warm(model)
+    return model
+
+
+def _warm(model: ServingModel) -> None:
+    """Run it once per path, so that the first live call is as fast as the later ones."""
+    for rows in _WARM_ROWS:
+        scores = model.predict(np.zeros((rows, len(model.manifest.feature_names)), np.float32))
+        if not (scores.shape == (rows,) and np.isfinite(scores).all() and ((scores >= 0) & (scores <= 1)).all()):
+            raise ModelMismatch(
+                f"model {model.manifest.model_id} does not score as its manifest says",
+                expected="one probability per row",
+                actual=f"{scores[:3]} with shape {scores.shape} for {rows} rows",
+                remedy="export a binary classifier; regressions and margins cannot be calibrated",
+            )
+
+
+def _checked(store: Artifacts, sha256: str, what: str) -> bytes:
+    try:
+        raw = store.get(sha256)
+    except (TapelabError, OSError) as error:
+        raise ModelMismatch(
+            f"{what} cannot be read",
+            expected=f"an artifact of sha256 {sha256}",
+            actual=str(error),
+            remedy="check TAPELAB_ARTIFACTS; roll back (tapelab models rollback) or export the model again",
+        ) from error
+    actual = hashlib.sha256(raw).hexdigest()
+    if actual != sha256:
+        raise ModelMismatch(
+            f"{what} has other bytes than it had at export",
+            expected=f"sha256 {sha256}",
+            actual=f"sha256 {actual}",
+            remedy="restore the artifact; roll back (tapelab models rollback) or export the model again",
+        )
+    return raw

@@ -1,0 +1,85 @@
+"""Settings come from the environment, once, in ``__main__``, as frozen structs.
+
+A field ``broker_kind`` of the common settings is read from ``TAPELAB_BROKER_KIND``; a field ``batch_ms``
+of the inference settings from ``TAPELAB_INFERENCE_BATCH_MS``. A key with a known prefix that no field
+claims is an error, so a misspelt setting never passes silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeVar
+
+import msgspec
+
+from tapelab.common.errors import ConfigError
+
+BrokerKind = Literal["embedded", "kafka"]
+PREFIX: Final = "TAPELAB_"
+SERVICES: Final = ("ingest", "sink", "bars", "features", "inference", "trainer", "api")
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service needs.
+
+    ``broker_kind`` says which guarantees the broker gives: ``embedded`` has neither idempotent nor
+    transactional producers nor working consumer groups. ``partitions`` is the fixed number of partitions
+    of every market topic. ``owned_partitions`` (``0,1``) assigns partitions by hand; empty means all on
+    the embedded broker and the consumer group's choice on Kafka. ``instance`` names this replica and is
+    the static group member id. ``http_port`` 0 takes a free port.
+    """
+
+    broker: str = "127.0.0.1:9092"
+    broker_kind: BrokerKind = "kafka"
+    namespace: str = ""
+    partitions: int = 4
+    owned_partitions: str = ""
+    instance: str = "0"
+    postgres_dsn: str = "postgresql://tapelab@127.0.0.1:5432/tapelab"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    artifacts: str = ".run/artifacts"
+    config_dir: str = "config"
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+def load(struct: type[S], environ: Mapping[str, str], *, service: str = "") -> S:
+    """Read a settings struct.
+
+    Args:
+        struct: the frozen struct; its defaults hold for keys that are not set.
+        environ: usually ``os.environ``.
+        service: one of ``SERVICES`` for a service's own settings, empty for the common ones.
+
+    Raises:
+        ConfigError: an unknown key with the struct's prefix, or a value of the wrong type.
+    """
+    prefix = f"{PREFIX}{service.upper()}_" if service else PREFIX
+    fields = {f.upper(): f for f in struct.__struct_fields__}
+    values: dict[str, str] = {}
+    for key, value in sorted(environ.items()):
+        if not key.startswith(prefix):
+            continue
+        name = key.removeprefix(prefix)
+        if name in fields:
+            values[fields[name]] = value
+        elif service or not name.startswith(tuple(f"{s.upper()}_" for s in SERVICES)):
+            raise ConfigError(
+                f"unknown setting {key}={value!r}",
+                expected=f"one of {', '.join(prefix + f for f in sorted(fields))}",
+                actual=key,
+                remedy="correct or remove it",
+            )
+    try:
+        return msgspec.convert(values, struct, strict=False)
+    except msgspec.ValidationError as error:
+        shown = ", ".join(f"{prefix}{name.upper()}={value!r}" for name, value in values.items())
+        raise ConfigError(
+            f"a setting of {service or 'the common settings'} has a wrong value",
+            expected=str(error),
+            actual=shown,
+            remedy="correct the value",
+        ) from error

@@ -1,0 +1,67 @@
+"""PostgreSQL: the pool and the schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import msgspec
+
+from tapelab.common.errors import TapelabError
+
+_SCHEMA: Final = Path(__file__).with_name("schema.sql")
+# Any fixed number: services that start together must not create the same table twice.
+_SCHEMA_LOCK: Final = 7_409_001
+
+
+async def create_pool(dsn: str, *, max_size: int = 4) -> asyncpg.Pool:
+    """A pool whose connections take and give ``json`` and ``jsonb`` as Python values.
+
+    NaN and infinity become ``null`` on the way in, as JSON has neither.
+
+    Raises:
+        TapelabError: nothing answers at the address, or it refuses.
+    """
+    try:
+        return await asyncpg.create_pool(dsn, min_size=1, max_size=max_size, init=_set_codecs, timeout=10)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise TapelabError(
+            f"no PostgreSQL at {without_password(dsn)}",
+            expected="a database that accepts the connection",
+            actual=f"{type(error).__name__}: {error}",
+            remedy="start it, or correct TAPELAB_POSTGRES_DSN",
+        ) from error
+
+
+async def apply_schema(conn_or_pool: Any) -> None:
+    """Create or complete the tables; safe to repeat and to run from several services at once.
+
+    Args:
+        conn_or_pool: an asyncpg connection or pool.
+    """
+    if isinstance(conn_or_pool, asyncpg.Pool):
+        async with conn_or_pool.acquire() as conn:
+            await apply_schema(conn)
+        return
+    async with conn_or_pool.transaction():
+        await conn_or_pool.execute("SELECT pg_advisory_xact_lock($1)", _SCHEMA_LOCK)
+        await conn_or_pool.execute(_SCHEMA.read_text(encoding="utf-8"))
+
+
+def without_password(dsn: str) -> str:
+    """The address for messages and logs."""
+    parts = urlsplit(dsn)
+    if not parts.password:
+        return dsn
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+async def _set_codecs(conn: Any) -> None:
+    for kind in ("json", "jsonb"):
+        await conn.set_type_codec(kind, schema="pg_catalog", encoder=_to_json, decoder=msgspec.json.decode)
+
+
+def _to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,40 @@
+"""Streams: epochs of a source, and how far the tick sink has written each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+
+async def allocate_stream(pool: asyncpg.Pool, symbol: str, source: str, lineage: str) -> int:
+    """A new stream number, higher than every one before it."""
+    row = await pool.fetchrow(
+        "INSERT INTO streams (symbol, source, lineage) VALUES ($1, $2, $3) RETURNING stream", symbol, source, lineage
+    )
+    return int(row["stream"])
+
+
+async def latest_stream(pool: asyncpg.Pool, symbol: str) -> int | None:
+    """The newest stream of a symbol, ``None`` where it never had one."""
+    value = await pool.fetchval("SELECT max(stream) FROM streams WHERE symbol = $1", symbol)
+    return None if value is None else int(value)
+
+
+async def sink_marks(pool: asyncpg.Pool) -> dict[tuple[str, int], int]:
+    """Per (symbol, stream): the first sequence number that is not in ``ticks_raw`` yet."""
+    rows = await pool.fetch("SELECT symbol, stream, next_seq FROM tick_sink_marks")
+    return {(row["symbol"], row["stream"]): row["next_seq"] for row in rows}
+
+
+async def advance_mark(conn: Any, symbol: str, stream: int, lineage: str, next_seq: int) -> None:
+    """Move the tick sink's mark; call it in the transaction that writes the prints. It never goes back."""
+    await conn.execute(
+        "INSERT INTO tick_sink_marks (symbol, stream, lineage, next_seq) VALUES ($1, $2, $3, $4) "
+        "ON CONFLICT (symbol, stream) DO UPDATE SET lineage = excluded.lineage, "
+        "next_seq = greatest(tick_sink_marks.next_seq, excluded.next_seq)",
+        symbol,
+        stream,
+        lineage,
+        next_seq,
+    )

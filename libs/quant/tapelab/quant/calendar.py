@@ -1,0 +1,133 @@
+"""Trading sessions: which prints belong to which trading day."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND_NS: Final = 1_000_000_000
+_MAX_CLOSED_DAYS: Final = 3_700  # a calendar that stays closed for ten years is a mistake
+
+
+class Session(NamedTuple):
+    """One trading session: the half-open span ``[open_ns, close_ns)`` of event time.
+
+    Args:
+        day: local date as YYYYMMDD.
+        open_ns: first nanosecond of the session, UTC.
+        close_ns: first nanosecond after it, UTC.
+    """
+
+    day: int
+    open_ns: int
+    close_ns: int
+
+
+class SessionCalendar:
+    """The sessions of one market: at most one per local date.
+
+    Local times are read in the given zone, so a session keeps its wall-clock hours across a change to
+    summer time. Sessions are computed once per date and kept.
+
+    Args:
+        timezone: IANA name, such as ``America/Sao_Paulo``.
+        open: local opening time HH:MM.
+        close: local closing time HH:MM, later than ``open``; 24:00 is the following midnight.
+        weekdays: dates that trade, Monday is 0.
+        holidays: local dates YYYY-MM-DD that do not.
+
+    Raises:
+        ValueError: an unknown zone, a malformed time or date, an empty session or no weekday at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        timezone: str,
+        open: str,
+        close: str,
+        weekdays: Collection[int] = (0, 1, 2, 3, 4),
+        holidays: Collection[str] = (),
+    ) -> None:
+        try:
+            self._zone = ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"unknown time zone: expected an IANA name, got {timezone!r}") from error
+        self._open_minute = _minute_of_day(open)
+        self._close_minute = _minute_of_day(close)
+        if self._open_minute >= self._close_minute:
+            raise ValueError(f"session has no length: expected open before close, got {open!r} to {close!r}")
+        if not weekdays or not set(weekdays) <= set(range(7)):
+            raise ValueError(f"weekdays: expected at least one of 0 (Monday) to 6, got {sorted(weekdays)}")
+        self._weekdays = frozenset(weekdays)
+        self._holidays = frozenset(date.fromisoformat(day) for day in holidays)
+        self._sessions: dict[date, Session | None] = {}
+        self._last = Session(0, 0, 0)
+        self._key = (
+            f"{timezone} {open}-{close} weekdays={','.join(map(str, sorted(self._weekdays)))} "
+            f"holidays={','.join(day.isoformat() for day in sorted(self._holidays))}"
+        )
+
+    @property
+    def key(self) -> str:
+        """Canonical text of the calendar: equal exactly where the sessions are configured equally."""
+        return self._key
+
+    def session_at(self, ts_ns: int) -> Session | None:
+        """The session that contains an event time, ``None`` out of session."""
+        last = self._last
+        if last.open_ns <= ts_ns < last.close_ns:
+            return last
+        session = self._on(self._local_date(ts_ns))
+        if session is None or not session.open_ns <= ts_ns < session.close_ns:
+            return None
+        self._last = session
+        return session
+
+    def session_on_or_after(self, ts_ns: int) -> Session:
+        """The session that contains an event time, or the next one.
+
+        Raises:
+            ValueError: no session within ten years.
+        """
+        day = self._local_date(ts_ns)
+        for _ in range(_MAX_CLOSED_DAYS):
+            session = self._on(day)
+            if session is not None and ts_ns < session.close_ns:
+                return session
+            day += timedelta(days=1)
+        raise ValueError(f"no session in the ten years after {ts_ns} ns: expected one, got {self._key}")
+
+    def _local_date(self, ts_ns: int) -> date:
+        return datetime.fromtimestamp(ts_ns // _SECOND_NS, self._zone).date()
+
+    def _on(self, day: date) -> Session | None:
+        if day not in self._sessions:
+            trades = day.weekday() in self._weekdays and day not in self._holidays
+            self._sessions[day] = self._build(day) if trades else None
+        return self._sessions[day]
+
+    def _build(self, day: date) -> Session:
+        return Session(
+            day.year * 10_000 + day.month * 100 + day.day,
+            self._instant_ns(day, self._open_minute),
+            self._instant_ns(day, self._close_minute),
+        )
+
+    def _instant_ns(self, day: date, minute: int) -> int:
+        local = datetime(day.year, day.month, day.day) + timedelta(minutes=minute)
+        since = local.replace(tzinfo=self._zone) - _EPOCH
+        return (since.days * 86_400 + since.seconds) * _SECOND_NS
+
+
+def _minute_of_day(text: str) -> int:
+    hour, colon, minute = text.partition(":")
+    if not (colon and hour.isdigit() and minute.isdigit() and len(minute) == 2):
+        raise ValueError(f"session time: expected HH:MM, got {text!r}")
+    total = int(hour) * 60 + int(minute)
+    if total > 1_440 or int(minute) > 59:
+        raise ValueError(f"session time: expected 00:00 to 24:00, got {text!r}")
+    return total

@@ -1,0 +1,16 @@
+"""Features of bars: specs by family, one kernel, an engine per symbol and a slow reference beside it."""
+
+from tapelab.quant.features.engine import FeatureEngine, FeatureRows, compute_features
+from tapelab.quant.features.registry import FEATURE_SETS
+from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, RollingNormaliser
+
+__all__ = [
+    "FEATURE_SETS",
+    "FeatureEngine",
+    "FeatureRows",
+    "FeatureSet",
+    "FeatureSpec",
+    "Normalisation",
+    "RollingNormaliser",
+    "compute_features",
+]

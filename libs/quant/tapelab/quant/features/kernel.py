@@ -1,0 +1,140 @@
+"""The one loop that computes features: over one live bar or a whole tape, the same machine code.
+
+Everything carried between bars is one float64 vector, so a snapshot is its bytes. Its layout is
+``[day, bars of the day, gap pending, previous close | price | flow | volatility | normalisers]``; counters
+are exact, being far below 2^53.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.quant._numba import njit
+from tapelab.quant.dtypes import BarFlag
+from tapelab.quant.features import flow, price, timing, volatility
+from tapelab.quant.features.flow import flow_row
+from tapelab.quant.features.price import price_row
+from tapelab.quant.features.rolling import Slots, finite, moments_slots, push_moments
+from tapelab.quant.features.spec import FeatureSpec, Normalisation
+from tapelab.quant.features.timing import time_row
+from tapelab.quant.features.volatility import volatility_row
+
+#: Every feature the kernel knows, in the order of its raw columns.
+CATALOGUE: Final[tuple[FeatureSpec, ...]] = (*price.SPECS, *flow.SPECS, *timing.SPECS, *volatility.SPECS)
+RAW_COLUMNS: Final = len(CATALOGUE)
+
+DAY: Final = 0
+BARS: Final = 1
+GAP: Final = 2
+PREVIOUS_CLOSE: Final = 3
+_PRICE: Final = 4
+_FLOW: Final = _PRICE + price.SLOTS
+_VOLATILITY: Final = _FLOW + flow.SLOTS
+_NORMALISERS: Final = _VOLATILITY + volatility.SLOTS
+
+_FLOW_RAW: Final = len(price.SPECS)
+_TIME_RAW: Final = _FLOW_RAW + len(flow.SPECS)
+_VOLATILITY_RAW: Final = _TIME_RAW + len(timing.SPECS)
+
+_AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
+_NONE: Final = int(Normalisation.NONE)
+_ZSCORE: Final = int(Normalisation.ZSCORE)
+#: A spread this small against the mean is rounding, not variation.
+_RELATIVE_FLOOR: Final = 1e-9
+
+
+def state_slots(n_features: int, window: int) -> int:
+    """Length of the carried state of a feature set."""
+    return _NORMALISERS + n_features * moments_slots(window)
+
+
+@njit
+def scaled(value: float, slots: Slots, count: int, mode: int, clip: float) -> float:
+    """The value against the statistics of ``count`` earlier ones, winsorised; 0 where they do not vary."""
+    mean = slots[2]
+    variance = slots[3] / count
+    centre = 0.0
+    if mode == _ZSCORE:
+        centre = mean
+    else:
+        variance += mean * mean
+    spread = np.sqrt(variance)
+    if not spread > _RELATIVE_FLOOR * abs(centre):
+        return 0.0
+    return min(clip, max(-clip, finite((value - centre) / spread)))
+
+
+@njit
+def advance(
+    bars: Any,
+    tick_size: float,
+    columns: npt.NDArray[np.int64],
+    modes: npt.NDArray[np.int64],
+    warmups: npt.NDArray[np.int64],
+    warmup: int,
+    window: int,
+    minimum: int,
+    clip: float,
+    state: Slots,
+    values: npt.NDArray[np.float32],
+    warm: npt.NDArray[np.bool_],
+    after_gap: npt.NDArray[np.bool_],
+) -> None:
+    """Take n bars and write n feature rows.
+
+    Args:
+        bars: ``BAR_DTYPE``, shape (n,), in order.
+        tick_size: price units per tick.
+        columns: raw column of each emitted feature, shape (F,).
+        modes: its ``Normalisation``, shape (F,).
+        warmups: bars from which its raw value is defined, shape (F,).
+        warmup: bars from which every feature is defined.
+        window: bars of the normaliser.
+        minimum: earlier values the normaliser needs.
+        clip: bound of a normalised value.
+        state: carried, changed in place.
+        values: out, shape (n, F); 0 where a feature is not defined yet.
+        warm: out, shape (n,).
+        after_gap: out, shape (n,); true from a gap until warm again.
+    """
+    raw = np.zeros(RAW_COLUMNS)
+    each = 4 + 2 * window
+    for i in range(len(bars)):
+        bar = bars[i]
+        gap = (bar.flags & _AFTER_GAP) != 0
+        if gap or state[BARS] == 0.0 or float(bar.day) != state[DAY]:
+            state[:] = 0.0
+            state[DAY] = bar.day
+            state[GAP] = 1.0 if gap else 0.0
+            state[PREVIOUS_CLOSE] = bar.open
+        t = int(state[BARS])
+        previous = state[PREVIOUS_CLOSE]
+        log_return = finite(np.log(bar.close / previous))
+        change = finite((bar.close - previous) / tick_size)
+        price_row(bar, t, log_return, state[_PRICE:_FLOW], raw[:_FLOW_RAW])
+        flow_row(bar, t, log_return, state[_FLOW:_VOLATILITY], raw[_FLOW_RAW:_TIME_RAW])
+        time_row(bar, raw[_TIME_RAW:_VOLATILITY_RAW])
+        volatility_row(bar, t, log_return, change, tick_size, state[_VOLATILITY:_NORMALISERS], raw[_VOLATILITY_RAW:])
+        for j in range(len(columns)):
+            # Position among the values of this feature that are defined.
+            u = t + 1 - warmups[j]
+            emitted = 0.0
+            if u >= 0:
+                value = finite(raw[columns[j]])
+                if modes[j] == _NONE:
+                    emitted = value
+                else:
+                    slots = state[_NORMALISERS + j * each : _NORMALISERS + (j + 1) * each]
+                    if u >= minimum:
+                        emitted = scaled(value, slots, min(u, window), modes[j], clip)
+                    push_moments(slots, window, u, value)
+            values[i, j] = emitted
+        state[BARS] = t + 1
+        state[PREVIOUS_CLOSE] = bar.close
+        warm[i] = t + 1 >= warmup
+        if warm[i]:
+            state[GAP] = 0.0
+        after_gap[i] = state[GAP] != 0.0

@@ -1,0 +1,249 @@
+"""The features again, slow and readable: every window is cut out of the day and computed from scratch.
+
+Nothing of the kernel is used, only the definitions; tests hold the two together within rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.quant.dtypes import BarFlag
+from tapelab.quant.features.engine import FeatureRows
+from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, RollingNormaliser
+
+Floats = npt.NDArray[np.float64]
+#: A feature over the bars of one day up to and including the current one.
+Definition = Callable[[npt.NDArray[np.void], float], float]
+
+
+def reference_features(bars: npt.NDArray[np.void], feature_set: FeatureSet, tick_size: float) -> FeatureRows:
+    """What :func:`~tapelab.quant.features.engine.compute_features` returns, in quadratic time."""
+    n, width = len(bars), len(feature_set.specs)
+    values = np.zeros((n, width))
+    warm = np.zeros(n, dtype=np.bool_)
+    after_gap = np.zeros(n, dtype=np.bool_)
+    for start, stop in _segments(bars):
+        day = bars[start:stop]
+        for j, spec in enumerate(feature_set.specs):
+            raw = np.array([_raw(spec, day[: i + 1], tick_size) for i in range(len(day))])
+            values[start:stop, j] = _normalised(raw, spec, feature_set.normaliser)
+        warm[start:stop] = np.arange(1, len(day) + 1) >= feature_set.warmup
+        if day["flags"][0] & BarFlag.AFTER_GAP:
+            after_gap[start:stop] = ~warm[start:stop]
+    return FeatureRows(values.astype(np.float32), warm, after_gap)
+
+
+def _segments(bars: npt.NDArray[np.void]) -> list[tuple[int, int]]:
+    """Runs of bars over which state is carried: a new one begins with a day and after a gap."""
+    starts = [
+        i
+        for i in range(len(bars))
+        if i == 0 or bars["day"][i] != bars["day"][i - 1] or bars["flags"][i] & BarFlag.AFTER_GAP
+    ]
+    return list(zip(starts, [*starts[1:], len(bars)], strict=True))
+
+
+def _raw(spec: FeatureSpec, day: npt.NDArray[np.void], tick_size: float) -> float:
+    if len(day) < spec.warmup:
+        return 0.0
+    with np.errstate(all="ignore"):
+        value = DEFINITIONS[spec.name](day, tick_size)
+    return value if math.isfinite(value) else 0.0
+
+
+def _normalised(raw: Floats, spec: FeatureSpec, normaliser: RollingNormaliser) -> Floats:
+    if spec.normalisation is Normalisation.NONE:
+        return raw
+    out = np.zeros(len(raw))
+    for i in range(len(raw)):
+        past = raw[max(spec.warmup - 1, i - normaliser.window) : i]
+        if len(past) < normaliser.minimum:
+            continue
+        if spec.normalisation is Normalisation.ZSCORE:
+            centre, spread = float(np.mean(past)), float(np.std(past))
+        else:
+            centre, spread = 0.0, float(np.sqrt(np.mean(past**2)))
+        if spread > 1e-9 * abs(centre):
+            out[i] = min(normaliser.clip, max(-normaliser.clip, (raw[i] - centre) / spread))
+    return out
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0.0 else 0.0
+
+
+def _share(part: float, whole: float) -> float:
+    return min(1.0, max(-1.0, _ratio(part, whole)))
+
+
+def _signed(day: npt.NDArray[np.void]) -> Floats:
+    signed: Floats = day["buy_volume"] - day["sell_volume"]
+    return signed
+
+
+def _previous_close(day: npt.NDArray[np.void]) -> Floats:
+    return np.concatenate([day["open"][:1], day["close"][:-1]])
+
+
+def _log_returns(day: npt.NDArray[np.void]) -> Floats:
+    returns: Floats = np.log(day["close"] / _previous_close(day))
+    return returns
+
+
+def _field(name: str) -> Definition:
+    return lambda day, _tick: float(day[name][-1])
+
+
+def _field_share(part: str, whole: str) -> Definition:
+    return lambda day, _tick: _share(float(day[part][-1]), float(day[whole][-1]))
+
+
+def _log_return(day: npt.NDArray[np.void], _tick: float) -> float:
+    return float(_log_returns(day)[-1])
+
+
+def _momentum(day: npt.NDArray[np.void], _tick: float) -> float:
+    return math.log(day["close"][-1] / day["close"][-11])
+
+
+def _vwap_gap(day: npt.NDArray[np.void], _tick: float) -> float:
+    return float(np.log(day["close"][-1] / day["vwap"][-1]))
+
+
+def _volume_imbalance(day: npt.NDArray[np.void], _tick: float) -> float:
+    return _share(float(_signed(day)[-1]), float(day["volume"][-1]))
+
+
+def _count_imbalance(day: npt.NDArray[np.void], _tick: float) -> float:
+    return _share(float(day["buy_n"][-1] - day["sell_n"][-1]), float(day["n"][-1]))
+
+
+def _tick_imbalance(day: npt.NDArray[np.void], _tick: float) -> float:
+    up, down = float(day["up_ticks"][-1]), float(day["down_ticks"][-1])
+    return _share(up - down, up + down)
+
+
+def _flow_ewma(half_life: int) -> Definition:
+    def definition(day: npt.NDArray[np.void], _tick: float) -> float:
+        weights = 0.5 ** (np.arange(len(day))[::-1] / half_life)
+        return _share(float(weights @ _signed(day)), float(weights @ day["volume"]))
+
+    return definition
+
+
+def _vpin(day: npt.NDArray[np.void], _tick: float) -> float:
+    return _share(float(np.abs(_signed(day))[-50:].sum()), float(day["volume"][-50:].sum()))
+
+
+def _kyle_lambda(day: npt.NDArray[np.void], _tick: float) -> float:
+    flow, returns = _signed(day)[-50:], _log_returns(day)[-50:]
+    deviations = flow - flow.mean()
+    return _ratio(float(deviations @ (returns - returns.mean())), float(deviations @ deviations))
+
+
+def _agent_concentration_gap(day: npt.NDArray[np.void], _tick: float) -> float:
+    return float(day["buy_agent_hhi"][-1] - day["sell_agent_hhi"][-1])
+
+
+def _inter_arrival(day: npt.NDArray[np.void], _tick: float) -> float:
+    return math.log(1.0 + 1e3 * float(day["dt_mean_s"][-1]))
+
+
+def _inter_arrival_cv(day: npt.NDArray[np.void], _tick: float) -> float:
+    return _ratio(math.sqrt(day["dt_var_s2"][-1]), float(day["dt_mean_s"][-1]))
+
+
+def _arrival_ratio(day: npt.NDArray[np.void], _tick: float) -> float:
+    return math.log(((day["n_5s"][-1] + 1.0) / 5.0) / ((day["n_5m"][-1] + 60.0) / 300.0))
+
+
+def _since_open_s(day: npt.NDArray[np.void]) -> float:
+    return float(day["ts_close_ns"][-1] - day["session_open_ns"][-1]) / 1e9
+
+
+def _time_of_day_sin(day: npt.NDArray[np.void], _tick: float) -> float:
+    return math.sin(2.0 * math.pi * _since_open_s(day) / 86_400.0)
+
+
+def _time_of_day_cos(day: npt.NDArray[np.void], _tick: float) -> float:
+    return math.cos(2.0 * math.pi * _since_open_s(day) / 86_400.0)
+
+
+def _session_progress(day: npt.NDArray[np.void], _tick: float) -> float:
+    length_s = float(day["session_close_ns"][-1] - day["session_open_ns"][-1]) / 1e9
+    return min(1.0, max(0.0, _ratio(_since_open_s(day), length_s)))
+
+
+def _range_ticks(day: npt.NDArray[np.void], tick: float) -> float:
+    return float(day["high"][-1] - day["low"][-1]) / tick
+
+
+def _realised_vol(day: npt.NDArray[np.void], _tick: float) -> float:
+    return math.sqrt(day["realised_var"][-20:].mean())
+
+
+def _parkinson(day: npt.NDArray[np.void], _tick: float) -> float:
+    ranges = np.log(day["high"][-20:] / day["low"][-20:])
+    return math.sqrt((ranges**2).mean() / (4.0 * math.log(2.0)))
+
+
+def _vol_of_vol(day: npt.NDArray[np.void], _tick: float) -> float:
+    volatility = np.sqrt(day["realised_var"][-50:])
+    return _ratio(float(volatility.std()), float(volatility.mean()))
+
+
+def _rv_ratio(day: npt.NDArray[np.void], tick: float) -> float:
+    floor = (tick / day["close"][-1]) ** 2
+    return math.log(((day["rv_30s"][-1] + floor) / 30.0) / ((day["rv_5m"][-1] + 10.0 * floor) / 300.0))
+
+
+def _amihud(day: npt.NDArray[np.void], _tick: float) -> float:
+    pairs = zip(np.abs(_log_returns(day))[-50:], day["dollar"][-50:], strict=True)
+    return float(np.mean([1e6 * _ratio(float(r), float(dollar)) for r, dollar in pairs]))
+
+
+def _roll_spread(day: npt.NDArray[np.void], tick: float) -> float:
+    changes = (day["close"] - _previous_close(day)) / tick
+    now, before = changes[1:][-50:], changes[:-1][-50:]
+    covariance = float(np.mean((now - now.mean()) * (before - before.mean())))
+    return 2.0 * math.sqrt(-covariance) if covariance < -1e-9 else 0.0
+
+
+#: Definition of every feature of the catalogue, by name.
+DEFINITIONS: Final[dict[str, Definition]] = {
+    "log_return": _log_return,
+    "ret_1s": _field("ret_1s"),
+    "ret_5s": _field("ret_5s"),
+    "ret_30s": _field("ret_30s"),
+    "ret_5m": _field("ret_5m"),
+    "momentum_10": _momentum,
+    "vwap_gap": _vwap_gap,
+    "volume_imbalance": _volume_imbalance,
+    "flow_5s": _field_share("signed_volume_5s", "volume_5s"),
+    "flow_30s": _field_share("signed_volume_30s", "volume_30s"),
+    "count_imbalance": _count_imbalance,
+    "tick_imbalance": _tick_imbalance,
+    "flow_ewma_5": _flow_ewma(5),
+    "flow_ewma_20": _flow_ewma(20),
+    "vpin_50": _vpin,
+    "kyle_lambda_50": _kyle_lambda,
+    "agent_concentration_gap": _agent_concentration_gap,
+    "inter_arrival": _inter_arrival,
+    "inter_arrival_cv": _inter_arrival_cv,
+    "arrival_ratio": _arrival_ratio,
+    "time_of_day_sin": _time_of_day_sin,
+    "time_of_day_cos": _time_of_day_cos,
+    "session_progress": _session_progress,
+    "range_ticks": _range_ticks,
+    "realised_vol_20": _realised_vol,
+    "parkinson_20": _parkinson,
+    "vol_of_vol_50": _vol_of_vol,
+    "rv_ratio": _rv_ratio,
+    "amihud_50": _amihud,
+    "roll_spread_50": _roll_spread,
+}

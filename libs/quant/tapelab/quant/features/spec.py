@@ -1,0 +1,107 @@
+"""What a feature is: name, family, inputs, window, warm-up, unit, NaN policy, normalisation, source."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Final, Literal
+
+Family = Literal["price", "flow", "time", "volatility"]
+
+
+class Normalisation(IntEnum):
+    """How a raw value becomes the emitted one; the statistics come from earlier bars of the day only."""
+
+    NONE = 0  #: the raw value; for values that are bounded and mean the same on every day
+    ZSCORE = 1  #: (value - mean) / standard deviation; for levels
+    SCALE = 2  #: value / root mean square; for directions, whose sign and zero must survive
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """One feature.
+
+    Args:
+        name: unique in its feature set; parameters ride in it (``vpin_50``).
+        family: which of the four families it belongs to.
+        inputs: fields of ``BAR_DTYPE`` it reads.
+        window: bars it looks back over, the current one included; 1 reads the current bar only.
+        warmup: bars of the day, the current one included, from which the raw value is defined.
+        unit: unit of the raw value.
+        nan_policy: what stands where the definition has no value; never NaN.
+        normalisation: how the raw value is scaled.
+        summary: the definition in one line.
+        source: the paper it comes from.
+        revision: raised whenever the arithmetic changes, so that the feature set's id does too.
+    """
+
+    name: str
+    family: Family
+    inputs: tuple[str, ...]
+    window: int
+    warmup: int
+    unit: str
+    nan_policy: str
+    normalisation: Normalisation
+    summary: str
+    source: str
+    revision: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollingNormaliser:
+    """Scales by statistics of the last ``window`` bars *before* the current one, then winsorises.
+
+    The current bar is left out of its own statistics, so that an outlier does not hide itself. At least
+    ``minimum`` earlier values are needed; a feature emits 0 before that and where those values do not vary.
+    The result is clipped to ``[-clip, +clip]``.
+    """
+
+    window: int = 100
+    minimum: int = 50
+    clip: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSet:
+    """Features in their emitted order and the normaliser that belongs to them."""
+
+    name: str
+    specs: tuple[FeatureSpec, ...]
+    normaliser: RollingNormaliser = RollingNormaliser()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Feature names in emitted order."""
+        return tuple(spec.name for spec in self.specs)
+
+    @cached_property
+    def warmup(self) -> int:
+        """Bars of the day, the current one included, from which every feature is defined."""
+        return max(
+            spec.warmup + (0 if spec.normalisation is Normalisation.NONE else self.normaliser.minimum)
+            for spec in self.specs
+        )
+
+    @cached_property
+    def id(self) -> str:
+        """Content hash, 16 hex digits: everything that the values depend on besides the bars and the tick size."""
+        content = {
+            "name": self.name,
+            "normaliser": [self.normaliser.window, self.normaliser.minimum, self.normaliser.clip],
+            "specs": [
+                [s.name, s.family, s.inputs, s.window, s.warmup, s.nan_policy, int(s.normalisation), s.revision]
+                for s in self.specs
+            ],
+        }
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+
+
+#: NaN policies, worded once.
+NEVER: Final = "always defined"
+ZERO_WHEN_EMPTY: Final = "0 where the denominator is 0"
+ZERO_WHEN_UNKNOWN: Final = "0 where the input is NaN"
+ZERO_WHEN_FLAT: Final = "0 where the window does not vary"

@@ -1,0 +1,55 @@
+"""Experiments: start one, watch them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Response
+
+from tapelab.api import schemas
+from tapelab.api.convert import experiment_detail, experiment_item
+from tapelab.api.deps import Given
+from tapelab.api.problem import invalid
+
+router = APIRouter(tags=["experiments"])
+
+_MAX_NAME: Final = 100
+
+
+@router.get("/ml/experiments")
+async def experiments(
+    deps: Given,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    cursor: Annotated[str | None, Query(pattern=r"^\d{1,18}$", description="``next`` of the page before.")] = None,
+) -> schemas.ExperimentList:
+    """Experiments, newest first."""
+    rows = await deps.jobs.summaries(limit, None if cursor is None else int(cursor))
+    return schemas.ExperimentList(
+        items=[experiment_item(row) for row in rows],
+        next=str(rows[-1].number) if len(rows) == limit else None,
+        seq=deps.hub.seq(deps.experiments.CHANNEL),
+    )
+
+
+@router.post("/ml/experiments", status_code=201)
+async def create_experiment(
+    deps: Given, request: schemas.ExperimentRequest, response: Response
+) -> schemas.ExperimentDetail:
+    """Queue an experiment. The trainer checks its configuration and fails it with a reason where it is wrong."""
+    name = request.config.get("name")
+    if not isinstance(name, str) or not name.strip() or len(name) > _MAX_NAME:
+        raise invalid(
+            "config.name", expected=f"a text of 1 to {_MAX_NAME} characters", actual=repr(name)[: 2 * _MAX_NAME]
+        )
+    row = await deps.jobs.create(request.config, name.strip())
+    event = await deps.events.append(row.id, "status", {"status": row.status, "name": row.name})
+    await deps.experiments.refresh()
+    response.headers["Location"] = f"/ml/experiments/{row.id}"
+    return experiment_detail(row, [event])
+
+
+@router.get("/ml/experiments/{id}")
+async def experiment(deps: Given, id: str, after_seq: Annotated[int, Query(ge=0)] = 0) -> schemas.ExperimentDetail:
+    """One experiment with its configuration, its result and up to 1,000 events after ``after_seq``."""
+    row = await deps.jobs.get(id)
+    return experiment_detail(row, await deps.jobs.events(id, after_seq))

@@ -1,0 +1,247 @@
+"""The bars stage: prints in, closed bars of every live specification out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tapelab.common.codec import decode, identity, seq_range
+from tapelab.common.errors import ConfigError, PoisonRecord, RecoveryError
+from tapelab.common.instruments import Instruments
+from tapelab.common.pipeline import Pipeline, bar_lineage
+from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
+from tapelab.common.runtime.stage import Dead, Output, Record, Step
+from tapelab.common.schemas.bars import Bar
+from tapelab.common.schemas.ticks import TickBatch
+from tapelab.common.topics import BARS, TICKS
+from tapelab.quant.bars.builder import BarBuilder
+from tapelab.quant.bars.snapshot import SnapshotMismatch
+from tapelab.quant.bars.spec import BarSpec
+from tapelab.quant.calendar import SessionCalendar
+from tapelab.quant.ticks import Ticks
+
+_LAST: Final = 2**62  # numbers up to here leave room for arithmetic in 64 bits
+_REMEDY: Final = "fix the producer; the record went to the dead-letter topic"
+
+
+class _Track:
+    """One symbol's prints of one lineage, and the bars built from them."""
+
+    def __init__(self, symbol: str, tick_lineage: str, specs: Sequence[BarSpec], instruments: Instruments) -> None:
+        instrument = instruments.of(symbol)
+        session = instruments.sessions[instrument.session]
+        self.calendar: SessionCalendar = instruments.calendar(symbol)
+        self.builder = BarBuilder(specs, self.calendar, instrument.bar_trade_types)
+        self.names = [str(spec) for spec in specs]
+        self.lineages = [bar_lineage(name, instrument, session, tick_lineage) for name in self.names]
+
+
+class _TrackState(msgspec.Struct, frozen=True, array_like=True):
+    symbol: str
+    tick_lineage: str
+    lineages: list[str]
+    builder: bytes
+
+
+class _State(msgspec.Struct, frozen=True, array_like=True):
+    """A snapshot."""
+
+    partition: int
+    specs: list[str]
+    sequence: SequenceState
+    tracks: list[_TrackState]
+
+
+class BarsStage:
+    """``md.ticks.v1`` to ``md.bars.v1`` for every specification of the pipeline and every symbol.
+
+    Bars come in the order of the records that closed them, then of the specifications, then of their
+    ``seq``. A gap that a dead letter explains voids the pending bars and flags the next ones ``AFTER_GAP``;
+    an unexplained one halts the symbol. A new stream starts afresh with ``seq`` 0. A session marker whose
+    first_seq was passed already is a repetition and is dropped.
+
+    Counts: ``ticks_dropped`` and ``ticks_halted`` (records), ``prints_repeated``, ``gaps``.
+
+    Args:
+        partition: the partition whose log it reads.
+        pipeline: which bars are live.
+        instruments: sessions and the prints that count, by symbol.
+
+    Raises:
+        ConfigError: the pipeline has no bars, or some that do not parse or are the same.
+    """
+
+    def __init__(self, partition: int, pipeline: Pipeline, instruments: Instruments) -> None:
+        self._partition = partition
+        self._instruments = instruments
+        self._specs = _parsed(pipeline)
+        self._sequencer = Sequencer(TICKS)
+        self._tracks: dict[tuple[str, str], _Track] = {}
+
+    def warm_up(self) -> None:
+        """Compile the kernel, or load it from disk, before the first print waits for it."""
+        calendar = SessionCalendar(timezone="UTC", open="00:00", close="24:00")
+        BarBuilder(self._specs, calendar, (0,)).update(Ticks.empty(), 0)
+
+    def process(self, records: Sequence[Record]) -> Step:
+        """Take the next prints of the log; every bar they close comes out once."""
+        step = Step(outputs=[], dead=[], halts={}, counts={})
+        for cause, record in enumerate(records):
+            try:
+                self._take(cause, record, step)
+            except PoisonRecord as error:
+                self._sequencer.note_dead(record.key)
+                step.dead.append(Dead(cause, str(error)))
+        return step
+
+    def _take(self, cause: int, record: Record, step: Step) -> None:
+        batch: TickBatch = decode(record.topic, record.value)
+        ticks = batch.ticks()
+        track = self._track(batch)
+        _check(batch, track.calendar)
+        # Only what has passed every check may move the reading mark.
+        admission = self._sequencer.admit(
+            identity(batch), *seq_range(batch), partition=record.partition, offset=record.offset
+        )
+        if admission.verdict is Verdict.HALT:
+            step.halts[batch.symbol] = admission.message
+            _count(step, "ticks_halted")
+            return
+        if admission.verdict is Verdict.DROP or (batch.n == 0 and admission.skip > 0):
+            _count(step, "ticks_dropped")
+            return
+        if admission.new_stream:
+            track.builder.new_stream()
+        if admission.verdict is Verdict.RESET:
+            track.builder.reset(after_gap=True)
+            _count(step, "gaps")
+        if admission.skip > 0:
+            ticks = ticks.slice(admission.skip)
+            _count(step, "prints_repeated", admission.skip)
+        if batch.n > 0:
+            closed = track.builder.update(ticks, batch.first_seq + admission.skip, batch.book_seq)
+        elif batch.session_end_ns > 0:
+            closed = track.builder.end_session(batch.session_end_ns)
+        else:
+            return
+        for name, lineage, bars in zip(track.names, track.lineages, closed, strict=True):
+            for row in bars:
+                bar = Bar.from_row(
+                    row,
+                    symbol=batch.symbol,
+                    exchange=batch.exchange,
+                    spec=name,
+                    stream=batch.stream,
+                    lineage=lineage,
+                    tick_lineage=batch.lineage,
+                )
+                step.outputs.append(Output(BARS, bar, cause))
+
+    def _track(self, batch: TickBatch) -> _Track:
+        key = batch.symbol, batch.lineage
+        if key not in self._tracks:
+            try:
+                self._tracks[key] = _Track(batch.symbol, batch.lineage, self._specs, self._instruments)
+            except ConfigError as error:
+                raise PoisonRecord(
+                    error.summary, expected=error.expected, actual=error.actual, remedy=error.remedy
+                ) from error
+        return self._tracks[key]
+
+    def snapshot(self) -> bytes:
+        """The reading marks and every builder."""
+        tracks = [
+            _TrackState(symbol, lineage, track.lineages, track.builder.snapshot())
+            for (symbol, lineage), track in self._tracks.items()
+        ]
+        specs = [str(spec) for spec in self._specs]
+        return msgspec.msgpack.encode(_State(self._partition, specs, self._sequencer.state, tracks))
+
+    def restore(self, blob: bytes) -> None:
+        """Continue from a snapshot.
+
+        Raises:
+            RecoveryError: it cannot be read, or belongs to another partition, release or configuration.
+        """
+        try:
+            state = msgspec.msgpack.decode(blob, type=_State)
+        except msgspec.MsgspecError as error:
+            raise _refused("cannot be read", "a snapshot of this release", str(error)) from error
+        specs = [str(spec) for spec in self._specs]
+        if (state.partition, state.specs) != (self._partition, specs):
+            raise _refused(
+                "is of another partition or pipeline",
+                f"partition {self._partition} of {', '.join(specs)}",
+                f"partition {state.partition} of {', '.join(state.specs)}",
+            )
+        tracks: dict[tuple[str, str], _Track] = {}
+        for saved in state.tracks:
+            try:
+                track = _Track(saved.symbol, saved.tick_lineage, self._specs, self._instruments)
+                track.builder.restore(saved.builder)
+            except ConfigError as error:
+                raise _refused(f"holds {saved.symbol}", error.expected, error.actual) from error
+            except SnapshotMismatch as error:
+                raise _refused(f"of {saved.symbol} does not fit", error.expected, error.actual) from error
+            if saved.lineages != track.lineages:
+                raise _refused(
+                    f"of {saved.symbol} is of other lineages", ", ".join(track.lineages), ", ".join(saved.lineages)
+                )
+            tracks[saved.symbol, saved.tick_lineage] = track
+        self._sequencer = Sequencer(TICKS, state.sequence)
+        self._tracks = tracks
+
+
+def _parsed(pipeline: Pipeline) -> tuple[BarSpec, ...]:
+    try:
+        specs = tuple(BarSpec.parse(text) for text in pipeline.bars)
+    except ValueError as error:
+        raise ConfigError(
+            "the pipeline names bars that do not parse",
+            expected="bar specifications",
+            actual=str(error),
+            remedy="correct bars in config/pipeline.yaml",
+        ) from error
+    if not specs or len(set(specs)) != len(specs):
+        raise ConfigError(
+            "the pipeline has no bars or names some twice",
+            expected="one or more different bar specifications",
+            actual=", ".join(pipeline.bars) or "none",
+            remedy="correct bars in config/pipeline.yaml",
+        )
+    return specs
+
+
+def _check(batch: TickBatch, calendar: SessionCalendar) -> None:
+    numbers = (batch.first_seq, batch.book_seq, batch.session_end_ns)
+    if not all(0 <= number < _LAST for number in numbers):
+        raise PoisonRecord(
+            f"tick batch of {batch.symbol} has a number out of range",
+            expected="first_seq, book_seq and session_end_ns from 0 to 2^62",
+            actual=", ".join(map(str, numbers)),
+            remedy=_REMEDY,
+        )
+    if batch.n == 0 and batch.session_end_ns > 0:
+        session = calendar.session_at(batch.session_end_ns - 1)
+        if session is None or session.close_ns != batch.session_end_ns:
+            raise PoisonRecord(
+                f"session marker of {batch.symbol} names no session's close",
+                expected=f"the close of a session of {calendar.key}",
+                actual=f"{batch.session_end_ns} ns",
+                remedy=_REMEDY,
+            )
+
+
+def _refused(what: str, expected: str, actual: str) -> RecoveryError:
+    return RecoveryError(
+        f"bars snapshot {what}",
+        expected=expected,
+        actual=actual,
+        remedy="let the stage start from the log's start under its new configuration",
+    )
+
+
+def _count(step: Step, kind: str, by: int = 1) -> None:
+    step.counts[kind] = step.counts.get(kind, 0) + by

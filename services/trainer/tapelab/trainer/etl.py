@@ -1,0 +1,114 @@
+"""From prints to samples, by the functions that run live: bars, features, labels and fills of each symbol."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.common.errors import SourceError
+from tapelab.common.instruments import Instruments
+from tapelab.quant.backtest.costs import CostModel
+from tapelab.quant.backtest.fills import fills_after_latency
+from tapelab.quant.bars.offline import compute_bars
+from tapelab.quant.bars.rules import eligible
+from tapelab.quant.dtypes import TICK_COLUMNS, BarFlag
+from tapelab.quant.features import FeatureRows, compute_features
+from tapelab.quant.labels.fixed_horizon import Labels, sign_of_return
+from tapelab.trainer.config import ExperimentConfig, Span
+from tapelab.trainer.sources import SymbolTicks
+
+
+class SymbolData(NamedTuple):
+    """One symbol's span, computed.
+
+    Args:
+        bars: ``BAR_DTYPE``, shape ``(n,)``; everything below has one row per bar.
+        features: values float32 ``(n, n_features)``, warm, after_gap.
+        labels: from the entry after the latency.
+        fill_price: where an order decided at the bar trades, f64.
+        usable: the live rule would decide on the row: warm and not after a gap.
+        costs: costs per side.
+    """
+
+    span: Span
+    bars: npt.NDArray[np.void]
+    features: FeatureRows
+    labels: Labels
+    fill_price: npt.NDArray[np.float64]
+    usable: npt.NDArray[np.bool_]
+    costs: CostModel
+
+    @property
+    def session_end(self) -> npt.NDArray[np.bool_]:
+        """Which bars are the last of their session."""
+        ends: npt.NDArray[np.bool_] = (self.bars["flags"] & int(BarFlag.SESSION_END)) != 0
+        return ends
+
+
+def data_digest(loaded: Sequence[SymbolTicks]) -> str:
+    """sha256 over symbols, spans and every column of their prints, 64 hex digits."""
+    digest = hashlib.sha256()
+    for item in loaded:
+        span = item.span
+        digest.update(f"{span.symbol}\x1f{span.stream}\x1f{span.first_seq}\x1f{span.last_seq}\n".encode())
+        for (_, dtype), column in zip(TICK_COLUMNS, item.ticks, strict=True):
+            digest.update(np.ascontiguousarray(column, dtype=dtype).data)
+    return digest.hexdigest()
+
+
+def cost_model(symbol: str, config: ExperimentConfig, instruments: Instruments) -> CostModel:
+    """Costs per side of a symbol: the instrument's, or those the experiment gives instead."""
+    instrument = instruments.of(symbol)
+    costs = config.costs or instrument.costs
+    return CostModel(
+        fee_per_contract=costs.fee_per_contract,
+        fee_bps=costs.fee_bps,
+        spread_ticks=costs.spread_ticks,
+        slippage_ticks=costs.slippage_ticks,
+        tick_size=instrument.tick_size,
+        multiplier=instrument.multiplier,
+    )
+
+
+def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instruments) -> SymbolData:
+    """Bars, features, labels and fills of one symbol.
+
+    Raises:
+        SourceError: the prints make no bar.
+    """
+    symbol = item.span.symbol
+    instrument, calendar = instruments.of(symbol), instruments.calendar(symbol)
+    bars = compute_bars(
+        item.ticks,
+        config.bar_spec,
+        calendar,
+        instrument.bar_trade_types,
+        first_seq=item.span.first_seq,
+        tape_ended=item.tape_ended,
+    )
+    if not len(bars):
+        raise SourceError(
+            f"the prints of {symbol} make no bar",
+            expected=f"enough eligible prints for a bar of {config.bars}",
+            actual=f"{item.ticks.n} prints, of which types {list(instrument.bar_trade_types)} count",
+            remedy="take a longer span or smaller bars, or correct the instrument's sessions and trade types",
+        )
+    counts = eligible(item.ticks, calendar, instrument.bar_trade_types)
+    tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
+    ts, close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
+    features = compute_features(bars, config.features, instrument.tick_size)
+    labels = sign_of_return(ts, close, tick_ts, tick_price, horizon_ns=config.horizon_ns, delay_ns=config.latency_ns)
+    fills = fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
+    return SymbolData(
+        span=item.span,
+        bars=bars,
+        features=features,
+        labels=labels,
+        fill_price=fills,
+        usable=features.warm & ~features.after_gap,
+        costs=cost_model(symbol, config, instruments),
+    )

@@ -1,0 +1,217 @@
+"""The promotion gate: rules with their numbers. A model is promoted only where every one holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.common.pipeline import Pipeline
+from tapelab.common.storage.registry import GateRule
+from tapelab.quant.bars.spec import BarSpec
+from tapelab.quant.validation.bootstrap import stationary_bootstrap_mean_ci
+from tapelab.trainer.config import ExperimentConfig, GateConfig
+from tapelab.trainer.evaluation import Evaluation
+from tapelab.trainer.export import Exported
+from tapelab.trainer.parity import Parity
+
+#: Rows of a busy micro-batch: the batch size whose latency counts.
+BATCH = 64
+
+
+def judge(
+    evaluation: Evaluation,
+    exported: Exported,
+    streaming: Parity,
+    live: Parity | None,
+    pipeline: Pipeline,
+    config: ExperimentConfig,
+) -> list[GateRule]:
+    """Every rule of the gate.
+
+    Args:
+        live: comparison with vectors computed live; None outside a stack, where the rule does not apply.
+    """
+    gate, seed = config.gate, config.model.seed
+    rules = [
+        profit_rule("net_vs_flat", "always flat", evaluation.model_blocks, gate, seed),
+        profit_rule(
+            "net_vs_linear",
+            "the linear baseline",
+            evaluation.model_blocks - evaluation.baseline_blocks,
+            gate,
+            seed,
+        ),
+        periods_rule(evaluation.period_net, gate),
+        trades_rule(evaluation.n_trades, gate),
+        parity_model_rule(exported, gate),
+        parity_features_rule(streaming),
+        latency_rule(exported, gate),
+        pair_rule(config, pipeline),
+        policy_rule(config),
+    ]
+    if live is not None:
+        rules.insert(6, parity_live_rule(live, gate))
+    return rules
+
+
+#: What every promoted model is held to, whatever its experiment asked for.
+POLICY = GateConfig()
+
+
+def policy_rule(config: ExperimentConfig) -> GateRule:
+    """The experiment judged by limits no looser than the policy's, and by the instruments' own costs."""
+    gate = config.gate
+    looser = [
+        *(
+            f"{name} {getattr(gate, name):g} above {getattr(POLICY, name):g}"
+            for name in ("p_value", "max_latency_us", "max_abs_diff")
+            if getattr(gate, name) > getattr(POLICY, name)
+        ),
+        *(
+            f"{name} {getattr(gate, name):g} below {getattr(POLICY, name):g}"
+            for name in ("min_periods", "min_trades", "block_s", "mean_block")
+            if getattr(gate, name) < getattr(POLICY, name)
+        ),
+        *(["no live vectors required"] if POLICY.require_live and not gate.require_live else []),
+        *(["costs other than those of instruments.yaml"] if config.costs is not None else []),
+    ]
+    reason = f"judged more leniently than promotion allows: {'; '.join(looser)}" if looser else "judged by the policy"
+    return GateRule(id="policy", passed=not looser, value=float(len(looser)), limit=0.0, reason=reason)
+
+
+def passed(rules: Sequence[GateRule]) -> bool:
+    """Whether every rule holds."""
+    return all(rule.passed for rule in rules)
+
+
+def profit_rule(id: str, rival: str, blocks: npt.NDArray[np.float64], gate: GateConfig, seed: int) -> GateRule:
+    """The net return over a rival, pooled over the test periods, exceeds zero by more than noise.
+
+    Args:
+        blocks: net return over the rival's, per block of time.
+    """
+    result = stationary_bootstrap_mean_ci(blocks, seed=seed, n_boot=gate.n_boot, mean_block=gate.mean_block)
+    total, n = float(blocks.sum()), len(blocks)
+    good = result.p_value <= gate.p_value
+    verdict = "more than noise" if good else "no more than noise" if total > 0 else "no profit"
+    return GateRule(
+        id=id,
+        passed=good,
+        value=result.p_value,
+        limit=gate.p_value,
+        reason=f"net of costs {_bps(total)} over {rival} in {n} blocks of {gate.block_s:g} s: {verdict} "
+        f"(p {result.p_value:.4f}, limit {gate.p_value:g})",
+        evidence={
+            "net_return": total,
+            "mean_per_block": result.mean,
+            "low": result.low,
+            "high": result.high,
+            "n_blocks": n,
+            "n_boot": gate.n_boot,
+            "mean_block": gate.mean_block,
+        },
+    )
+
+
+def periods_rule(period_net: Sequence[float], gate: GateConfig) -> GateRule:
+    """There are several test periods, and most of them earn."""
+    n, positive = len(period_net), sum(net > 0 for net in period_net)
+    return GateRule(
+        id="periods",
+        passed=n >= gate.min_periods and positive * 2 > n,
+        value=n,
+        limit=gate.min_periods,
+        reason=f"{positive} of {n} test periods earn net of costs; at least {gate.min_periods} periods are needed, "
+        "and more than half of them must earn",
+        evidence={"net_return": list(period_net)},
+    )
+
+
+def trades_rule(n_trades: int, gate: GateConfig) -> GateRule:
+    """There are trades enough to judge."""
+    return GateRule(
+        id="trades",
+        passed=n_trades >= gate.min_trades,
+        value=n_trades,
+        limit=gate.min_trades,
+        reason=f"{n_trades} trades in the test periods, at least {gate.min_trades} are needed",
+    )
+
+
+def parity_model_rule(exported: Exported, gate: GateConfig) -> GateRule:
+    """The exported model scores real rows as the trained one does, in batches of any size."""
+    chosen = exported.chosen
+    difference = chosen.max_abs_diff
+    return GateRule(
+        id="parity_model",
+        passed=difference is not None and difference <= gate.max_abs_diff and not chosen.refused,
+        value=difference,
+        limit=gate.max_abs_diff,
+        reason=f"{exported.backend} differs from the trained model by at most {difference} "
+        f"(limit {gate.max_abs_diff:g})" + (f"; {chosen.refused}" if chosen.refused else ""),
+        evidence={name: candidate.refused or "agrees" for name, candidate in exported.candidates.items()},
+    )
+
+
+def parity_features_rule(streaming: Parity) -> GateRule:
+    """Bars and vectors computed in pieces equal those computed at once, bit for bit."""
+    return GateRule(
+        id="parity_features",
+        passed=streaming.mismatches == 0 and streaming.compared > 0,
+        value=streaming.mismatches,
+        limit=0,
+        reason=f"{streaming.mismatches} of {streaming.compared} bars and vectors differ between prints taken in pieces "
+        "and all at once",
+        evidence={"compared": streaming.compared},
+    )
+
+
+def parity_live_rule(live: Parity, gate: GateConfig) -> GateRule:
+    """Vectors computed live equal the trainer's, bit for bit."""
+    there = live.compared > 0 or not gate.require_live
+    return GateRule(
+        id="parity_live",
+        passed=live.mismatches == 0 and there,
+        value=live.mismatches,
+        limit=0,
+        reason=f"{live.mismatches} of {live.compared} vectors computed live differ from the trainer's"
+        + ("" if there else "; there must be some to compare"),
+        evidence={"compared": live.compared, "required": gate.require_live},
+    )
+
+
+def latency_rule(exported: Exported, gate: GateConfig) -> GateRule:
+    """One model call of a busy micro-batch is fast enough."""
+    p99 = exported.chosen.p99_us.get(str(BATCH))
+    evidence: dict[str, Any] = {
+        name: {"p50_us": dict(c.p50_us), "p99_us": dict(c.p99_us)} for name, c in exported.candidates.items()
+    }
+    return GateRule(
+        id="latency",
+        passed=p99 is not None and p99 <= gate.max_latency_us,
+        value=p99,
+        limit=gate.max_latency_us,
+        reason=f"{exported.backend} takes {p99} us (p99) for {BATCH} rows, limit {gate.max_latency_us:g} us",
+        evidence=evidence,
+    )
+
+
+def pair_rule(config: ExperimentConfig, pipeline: Pipeline) -> GateRule:
+    """The model's bars and feature set are computed live."""
+    live = [(str(BarSpec.parse(pair.bars)), pair.feature_set) for pair in pipeline.features]
+    there = (config.bars, config.feature_set) in live
+    shown = ", ".join(f"{bars} with {features}" for bars, features in live)
+    return GateRule(
+        id="pair_live",
+        passed=there,
+        value=float(there),
+        limit=1.0,
+        reason=f"{config.bars} with {config.feature_set} {'is' if there else 'is not'} among the live pairs: {shown}",
+    )
+
+
+def _bps(fraction: float) -> str:
+    return f"{fraction * 1e4:+.1f} bps of one lot's price"

@@ -1,0 +1,183 @@
+"""The trainer's loop: claim an experiment, run it, tell how it goes, settle its status."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+from prometheus_client import Counter
+
+from tapelab.common import topics
+from tapelab.common.codec import encode
+from tapelab.common.errors import RegistryError, TapelabError
+from tapelab.common.instruments import load_instruments
+from tapelab.common.pipeline import load_pipeline
+from tapelab.common.runtime.publisher import Publisher
+from tapelab.common.runtime.service import ServiceContext
+from tapelab.common.schemas.events import EventKind
+from tapelab.common.settings import load
+from tapelab.common.storage import redis as redis_storage
+from tapelab.common.storage.artifacts import ArtifactStore
+from tapelab.common.storage.jobs import Experiment, Jobs
+from tapelab.common.storage.postgres import apply_schema, create_pool
+from tapelab.common.storage.registry import Registry
+from tapelab.trainer.config import Span, parse_config
+from tapelab.trainer.opening import open_source
+from tapelab.trainer.parity import live_vectors
+from tapelab.trainer.progress import Stopped
+from tapelab.trainer.runner import Deps, run_experiment
+from tapelab.trainer.settings import TrainerSettings
+
+#: Which kind of event a step is; every other one is progress.
+_KINDS: Final[dict[str, EventKind]] = {"gate": "gate", "promotion": "promotion", "evaluated": "metric"}
+_FROZEN: Final = "frozen"
+
+
+async def trainer_main(ctx: ServiceContext) -> None:
+    """Work on experiments until told to stop; one that runs then goes back to the queue."""
+    settings = load(TrainerSettings, ctx.environ, service="trainer")
+    pool = await create_pool(ctx.settings.postgres_dsn)
+    redis = redis_storage.connect(ctx.settings.redis_url)
+    try:
+        await apply_schema(pool)
+        async with Publisher(ctx.settings) as publisher:
+            trainer = Trainer(ctx, settings, pool, redis, publisher)
+            ctx.ready(detail="waiting for an experiment")
+            while not ctx.stopping.is_set():
+                if not await trainer.work_once() and await ctx.stopped_within(settings.poll_s):
+                    break
+    finally:
+        await redis.aclose()
+        await pool.close()
+
+
+class Trainer:
+    """Runs the queue's experiments, one at a time."""
+
+    def __init__(
+        self, ctx: ServiceContext, settings: TrainerSettings, pool: Any, redis: Any, publisher: Publisher
+    ) -> None:
+        self._ctx = ctx
+        self._settings = settings
+        self._pool = pool
+        self._publisher = publisher
+        self._jobs = Jobs(pool, ctx.clock)
+        self._registry = Registry(pool, redis, ctx.clock, ctx.settings.namespace)
+        self._store = ArtifactStore(ctx.settings.artifacts)
+        # A restarted process is another worker: what its forerunner held is claimed again after its silence.
+        self._worker = f"trainer-{ctx.settings.instance}-{os.getpid()}"
+        self._ended = Counter(
+            "tapelab_trainer_experiments", "Experiments that ended, by status", ["status"], registry=ctx.registry
+        )
+
+    async def work_once(self) -> bool:
+        """Claim an experiment and run it to its end; False where none waits."""
+        experiment = await self._jobs.claim(self._worker)
+        if experiment is None:
+            return False
+        self._ctx.ready(detail=f"running {experiment.id}")
+        self._log("experiment claimed", experiment, attempt=experiment.attempts)
+        status = await self._run(experiment)
+        self._ended.labels(status).inc()
+        self._log(f"experiment {status}", experiment)
+        self._ctx.ready(detail="waiting for an experiment")
+        return True
+
+    async def _run(self, experiment: Experiment) -> str:
+        lost = asyncio.Event()
+        beating = asyncio.create_task(self._beat(experiment.id, lost))
+        try:
+            await self._event(experiment.id, "status", {"status": "running", "attempt": experiment.attempts})
+            result = await self._experiment(experiment, lost)
+            await self._settle(experiment.id, "done", result=result)
+            self._log("experiment timed", experiment, timings_s=result["timings_s"])
+            return "done"
+        except Stopped:
+            if lost.is_set():
+                return "stopped"
+            await self._settle(experiment.id, "queued")
+            return "queued"
+        except TapelabError as error:
+            return await self._fail(experiment, str(error))
+        except Exception as error:
+            self._ctx.log.exception("experiment failed", extra={"fields": {"experiment": experiment.id}})
+            return await self._fail(experiment, f"{type(error).__name__}: {error}; the trainer's log has the traceback")
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+            await self._publisher.flush()
+
+    async def _experiment(self, experiment: Experiment, lost: asyncio.Event) -> dict[str, Any]:
+        ctx, common = self._ctx, self._ctx.settings
+        config = parse_config(experiment.config, f"experiment {experiment.id}")
+        instruments = load_instruments(common.config_dir)
+        pipeline = load_pipeline(common.config_dir)
+
+        async def report(stage: str, fraction: float, data: dict[str, Any]) -> None:
+            if not await self._jobs.heartbeat(experiment.id, self._worker, progress=fraction, stage=stage):
+                lost.set()
+                raise Stopped
+            await self._event(
+                experiment.id, _KINDS.get(stage, "progress"), {"stage": stage, "progress": fraction, **data}
+            )
+
+        async with open_source(config, common, ctx.clock, instruments, pool=self._pool, in_stack=True) as source:
+            deps = Deps(
+                clock=ctx.clock,
+                instruments=instruments,
+                pipeline=pipeline,
+                source=source,
+                store=self._store,
+                code_version=version("tapelab"),
+                num_threads=self._settings.num_threads,
+                experiment_id=experiment.id,
+                frozen=await self._frozen(experiment),
+                registry=self._registry,
+                live_vectors=None if config.source.kind == "file" else functools.partial(live_vectors, common),
+                should_stop=lambda: lost.is_set() or ctx.stopping.is_set(),
+            )
+            return await run_experiment(config, deps, report)
+
+    async def _frozen(self, experiment: Experiment) -> tuple[Span, ...]:
+        """Spans that an earlier attempt froze: a resumed experiment trains on the same prints."""
+        if experiment.attempts <= 1:
+            return ()
+        for event in await self._jobs.events(experiment.id):
+            if event.data.get("stage") == _FROZEN:
+                return msgspec.convert(event.data["spans"], tuple[Span, ...])
+        return ()
+
+    async def _beat(self, id: str, lost: asyncio.Event) -> None:
+        while await self._jobs.heartbeat(id, self._worker):
+            await self._ctx.clock.sleep(self._settings.heartbeat_s)
+        lost.set()
+
+    async def _fail(self, experiment: Experiment, error: str) -> str:
+        self._log("experiment failed", experiment, error=error)
+        await self._settle(experiment.id, "failed", error=error)
+        return "failed"
+
+    async def _settle(
+        self, id: str, status: Any, *, error: str | None = None, result: dict[str, Any] | None = None
+    ) -> None:
+        try:
+            await self._jobs.set_status(id, status, error, result, worker=self._worker)
+        except RegistryError as lost:
+            # Another worker holds it by now; its word counts.
+            self._ctx.log.warning(str(lost))
+            return
+        summary = {} if result is None else {"model_id": result["model_id"], "gate_passed": result["gate"]["passed"]}
+        await self._event(id, "status", {"status": status, **({"error": error} if error else {}), **summary})
+
+    async def _event(self, subject: str, kind: EventKind, data: dict[str, Any]) -> None:
+        event = await self._jobs.append_event(subject, kind, data)
+        await self._publisher.send(topics.EVENTS, subject, encode(event))
+
+    def _log(self, message: str, experiment: Experiment, **fields: Any) -> None:
+        self._ctx.log.info(
+            message, extra={"fields": {"experiment": experiment.id, "name_of_experiment": experiment.name, **fields}}
+        )

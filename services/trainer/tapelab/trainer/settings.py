@@ -1,0 +1,19 @@
+"""Settings of the trainer service (``TAPELAB_TRAINER_*``)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class TrainerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the trainer is set to.
+
+    ``num_threads`` are LightGBM's; results do not depend on them. One by default: on cores that other services
+    share, two threads that wait for each other took twenty times as long. ``poll_s`` is how often the queue is looked
+    at, ``heartbeat_s`` how often a running experiment is said to live (another worker takes it over after
+    30 s of silence).
+    """
+
+    num_threads: int = 1
+    poll_s: float = 0.5
+    heartbeat_s: float = 5.0

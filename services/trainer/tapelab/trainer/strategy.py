@@ -1,0 +1,168 @@
+"""From scores to positions: calibration, the choice of the threshold, and the backtest of a period."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.quant.backtest.costs import round_trip_cost_fractions
+from tapelab.quant.backtest.engine import run_backtest, sweep_thresholds
+from tapelab.quant.backtest.results import BacktestResult
+from tapelab.trainer.config import ExperimentConfig
+from tapelab.trainer.etl import SymbolData
+
+_Any = npt.NDArray[np.generic]
+
+#: Quantiles of the edges beyond cost that are tried as thresholds, besides none at all.
+_QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+#: A threshold that leaves fewer trades on the tune split says nothing.
+_MIN_TUNE_TRADES = 10
+#: Below any return that matters, above rounding.
+_TIE = 1e-10
+
+
+#: Columns of a backtest: times, prices, fills, days, session closes, session ends, usable.
+_Market = tuple[_Any, _Any, _Any, _Any, _Any, _Any, _Any]
+
+
+class Scorer(Protocol):
+    """A model of any kind."""
+
+    def scores(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Probability of up, shape ``(n,)``."""
+        ...
+
+
+class Strategy(NamedTuple):
+    """A model and how its scores are traded: ``expected_return = slope * (score - 0.5)``."""
+
+    model: Scorer
+    slope: float
+    threshold: float
+
+    def expected_return(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Fraction of the price, shape ``(n,)``."""
+        expected: npt.NDArray[np.float64] = self.slope * (self.model.scores(x) - 0.5)
+        return expected
+
+
+class SymbolPeriod(NamedTuple):
+    """One symbol's backtest over one period; ``ts_ns`` and ``day`` are those of its bars."""
+
+    symbol: str
+    ts_ns: npt.NDArray[np.int64]
+    day: npt.NDArray[np.int32]
+    result: BacktestResult
+
+
+def calibration_slope(scores: npt.NDArray[np.float64], ret: npt.NDArray[np.float64]) -> float:
+    """Least squares of ``ret = slope * (score - 0.5)`` through the origin.
+
+    At least 0: where scores and returns disagree, the model has no edge, and trading against it would be
+    a choice made on noise.
+    """
+    centred = scores - 0.5
+    power = float(centred @ centred)
+    return max(0.0, float(centred @ ret) / power) if power > 0.0 else 0.0
+
+
+def rows_between(data: SymbolData, start_ns: int, end_ns: int) -> slice:
+    """Rows whose bars close in ``[start_ns, end_ns)``."""
+    first, last = np.searchsorted(data.bars["ts_close_ns"], (start_ns, end_ns), side="left")
+    return slice(int(first), int(last))
+
+
+def round_trip_costs(data: SymbolData, rows: slice) -> npt.NDArray[np.float64]:
+    """Cost of a round trip at each bar's close, as a fraction of the price."""
+    return round_trip_cost_fractions(data.bars["close"][rows], data.costs)
+
+
+def backtest_period(
+    symbols: Sequence[SymbolData], strategy: Strategy, config: ExperimentConfig, start_ns: int, end_ns: int
+) -> list[SymbolPeriod]:
+    """Trade every symbol's bars that close in ``[start_ns, end_ns)``; each starts and ends flat."""
+    periods = []
+    for data in symbols:
+        rows = rows_between(data, start_ns, end_ns)
+        bars = data.bars[rows]
+        result = run_backtest(
+            *_market(data, rows),
+            strategy.expected_return(data.features.values[rows]) if len(bars) else np.empty(0),
+            config.decision_params(strategy.threshold),
+            data.costs,
+        )
+        periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result))
+    return periods
+
+
+def choose_threshold(
+    symbols: Sequence[SymbolData],
+    model: Scorer,
+    slope: float,
+    config: ExperimentConfig,
+    start_ns: int,
+    end_ns: int,
+) -> float:
+    """The threshold with the best net return over a period, all symbols together.
+
+    Tried are none at all and quantiles of the edges beyond cost that occur; those that leave too few trades
+    do not count. 0 where the model never sees an edge.
+    """
+    scored, beyond = [], []
+    for data in symbols:
+        rows = rows_between(data, start_ns, end_ns)
+        expected = slope * (model.scores(data.features.values[rows]) - 0.5) if rows.stop > rows.start else np.empty(0)
+        excess = np.abs(expected) - round_trip_costs(data, rows)
+        beyond.append(excess[data.usable[rows] & (excess > 0.0)])
+        scored.append((data, rows, expected))
+    edges = np.concatenate(beyond)
+    if not len(edges):
+        return 0.0
+    thresholds = np.concatenate(([0.0], np.quantile(edges, _QUANTILES)))
+    net, trades = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64)
+    for data, rows, expected in scored:
+        swept = sweep_thresholds(thresholds, *_market(data, rows), expected, config.decision_params(0.0), data.costs)
+        net += swept.net_return
+        trades += swept.n_trades
+    counts = trades >= _MIN_TUNE_TRADES
+    if not counts.any():
+        return 0.0
+    return float(thresholds[int(np.argmax(np.where(counts, net, -np.inf)))])
+
+
+def relaxed_threshold(
+    symbols: Sequence[SymbolData],
+    model: Scorer,
+    slope: float,
+    rate: float,
+    start_ns: int,
+    end_ns: int,
+) -> float:
+    """The threshold, below zero if need be, at which a share ``rate`` of the usable rows shows an edge."""
+    beyond = []
+    for data in symbols:
+        rows = rows_between(data, start_ns, end_ns)
+        if rows.stop > rows.start:
+            expected = slope * (model.scores(data.features.values[rows]) - 0.5)
+            beyond.append((np.abs(expected) - round_trip_costs(data, rows))[data.usable[rows]])
+    edges = np.concatenate(beyond)
+    # The rule asks for strictly more, and few trees give few different scores: take in the ties.
+    return float(np.quantile(edges, 1.0 - rate)) - _TIE if len(edges) else 0.0
+
+
+def _market(data: SymbolData, rows: slice) -> _Market:
+    """The leading arguments of a backtest over some rows."""
+    bars = data.bars[rows]
+    fill = np.where(np.isfinite(data.fill_price[rows]), data.fill_price[rows], bars["close"])
+    return (
+        bars["ts_close_ns"],
+        bars["close"],
+        fill,
+        bars["day"],
+        bars["session_close_ns"],
+        data.session_end[rows],
+        data.usable[rows],
+    )

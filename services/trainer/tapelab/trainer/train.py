@@ -1,0 +1,170 @@
+"""Purged walk-forward: a model and a baseline per fold, judged on what neither has seen; then the final fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.common.errors import SourceError
+from tapelab.quant.validation.walk_forward import Fold, TuneSplit, purged_tune_split, purged_walk_forward
+from tapelab.trainer import gbdt, linear
+from tapelab.trainer.config import ExperimentConfig
+from tapelab.trainer.dataset import Samples, save_binary
+from tapelab.trainer.etl import SymbolData
+from tapelab.trainer.strategy import (
+    Scorer,
+    Strategy,
+    SymbolPeriod,
+    backtest_period,
+    calibration_slope,
+    choose_threshold,
+)
+
+Rows = npt.NDArray[np.intp]
+
+
+class FoldOutcome(NamedTuple):
+    """One fold: what was fitted, what it scored on the test samples and what it earned in the test period."""
+
+    fold: Fold
+    model: Strategy
+    baseline: Strategy
+    rounds: int
+    model_scores: npt.NDArray[np.float64]
+    baseline_scores: npt.NDArray[np.float64]
+    model_periods: list[SymbolPeriod]
+    baseline_periods: list[SymbolPeriod]
+
+
+class FinalModel(NamedTuple):
+    """The model that is exported, fitted on the whole span with its last part to tune."""
+
+    model: gbdt.Gbdt
+    strategy: Strategy
+    split: TuneSplit
+    train_slope: float
+
+
+def split(samples: Samples, config: ExperimentConfig) -> list[Fold]:
+    """The folds of an experiment.
+
+    Raises:
+        SourceError: the span is too short for them.
+    """
+    validation = config.validation
+    try:
+        return purged_walk_forward(
+            samples.ts_start_ns,
+            samples.ts_end_ns,
+            n_folds=validation.n_folds,
+            embargo_ns=config.embargo_ns,
+            mode=validation.mode,
+            min_train=validation.min_train,
+            tune_fraction=validation.tune_fraction,
+        )
+    except ValueError as error:
+        raise _too_short(samples, str(error)) from error
+
+
+def run_fold(
+    samples: Samples,
+    symbols: Sequence[SymbolData],
+    fold: Fold,
+    config: ExperimentConfig,
+    num_threads: int,
+    should_stop: Callable[[], bool],
+) -> FoldOutcome:
+    """Fit model and baseline on a fold's training part, set them up on its tune part, judge them on its test.
+
+    Raises:
+        SourceError: a part holds one sign only.
+        Stopped: ``should_stop`` turned true.
+    """
+    train, tune = _moved(samples, fold.train), _moved(samples, fold.tune)
+    trees = gbdt.fit_arrays(
+        (samples.x[train], samples.up[train]),
+        (samples.x[tune], samples.up[tune]),
+        config.model,
+        num_threads,
+        should_stop,
+    )
+    line = linear.fit(samples.x[train], samples.up[train], c=config.model.linear_c)
+
+    def set_up(model: Scorer) -> Strategy:
+        slope = calibration_slope(model.scores(samples.x[fold.tune]), samples.ret[fold.tune])
+        # The tune period for trading ends where purging ended it, so no position reaches into the test.
+        end_ns = fold.test_start_ns - config.horizon_ns - config.latency_ns - config.embargo_ns
+        threshold = choose_threshold(symbols, model, slope, config, fold.tune_start_ns, end_ns)
+        return Strategy(model, slope, threshold)
+
+    model, baseline = set_up(trees), set_up(line)
+    period = config, fold.test_start_ns, fold.test_end_ns
+    return FoldOutcome(
+        fold=fold,
+        model=model,
+        baseline=baseline,
+        rounds=trees.rounds,
+        model_scores=trees.scores(samples.x[fold.test]),
+        baseline_scores=line.scores(samples.x[fold.test]),
+        model_periods=backtest_period(symbols, model, *period),
+        baseline_periods=backtest_period(symbols, baseline, *period),
+    )
+
+
+def fit_final(
+    samples: Samples,
+    symbols: Sequence[SymbolData],
+    config: ExperimentConfig,
+    binary: Path,
+    num_threads: int,
+    should_stop: Callable[[], bool],
+) -> FinalModel:
+    """Fit the model to export, by the same steps as a fold, from LightGBM's binary data set.
+
+    Args:
+        binary: where the data set is written.
+
+    Raises:
+        SourceError: the span is too short, or a part holds one sign only.
+        Stopped: ``should_stop`` turned true.
+    """
+    try:
+        parts = purged_tune_split(
+            samples.ts_start_ns,
+            samples.ts_end_ns,
+            embargo_ns=config.embargo_ns,
+            tune_fraction=config.validation.tune_fraction,
+        )
+    except ValueError as error:
+        raise _too_short(samples, str(error)) from error
+    train, tune = _moved(samples, parts.train), _moved(samples, parts.tune)
+    data = save_binary(samples, config.features.names, gbdt.parameters(config.model, num_threads), binary)
+    data.construct()
+    trees = gbdt.fit(data.subset(train.tolist()), data.subset(tune.tolist()), config.model, num_threads, should_stop)
+    slope = calibration_slope(trees.scores(samples.x[parts.tune]), samples.ret[parts.tune])
+    end_ns = int(samples.ts_start_ns.max()) + 1
+    threshold = choose_threshold(symbols, trees, slope, config, parts.tune_start_ns, end_ns)
+    train_slope = calibration_slope(trees.scores(samples.x[parts.train]), samples.ret[parts.train])
+    return FinalModel(trees, Strategy(trees, slope, threshold), parts, train_slope)
+
+
+def _moved(samples: Samples, rows: Rows) -> Rows:
+    """Rows whose price moved: the samples a classifier learns from."""
+    kept = rows[samples.moved[rows]]
+    ups = int(samples.up[kept].sum())
+    if not 0 < ups < len(kept):
+        raise _too_short(samples, f"a part with {ups} ups among {len(kept)} samples that moved")
+    return kept
+
+
+def _too_short(samples: Samples, actual: str) -> SourceError:
+    return SourceError(
+        "the span is too short for the validation",
+        expected="samples of both signs in every part of every fold",
+        actual=f"{actual} ({samples.n} samples)",
+        remedy="take a longer span, fewer folds, smaller bars, or a shorter horizon or embargo",
+    )

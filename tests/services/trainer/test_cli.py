@@ -1,0 +1,64 @@
+"""Experiments without a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tapelab.common.errors import ConfigError
+from tapelab.common.settings import CommonSettings
+from tapelab.trainer.cli import dataset_local, train_local
+from tests.services.trainer.data import CONFIG_DIR, SMALL, samples
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = CommonSettings(config_dir=str(CONFIG_DIR))
+
+
+@pytest.fixture
+def experiment(tmp_path) -> Path:
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    return path
+
+
+def test_a_local_experiment_writes_model_manifest_and_result(experiment, tmp_path) -> None:
+    steps: list[float] = []
+    result = train_local(
+        experiment,
+        tmp_path / "out",
+        settings=SETTINGS,
+        on_progress=lambda stage, fraction, data: steps.append(fraction),
+        num_threads=1,
+    )
+    assert steps == sorted(steps)
+    assert result["pointer"] is None
+    manifest = msgspec.json.decode((tmp_path / "out" / "manifest.json").read_bytes())
+    assert manifest["model_id"] == result["model_id"]
+    assert (tmp_path / "out" / "model.txt").read_text().startswith("tree\n")
+    assert (tmp_path / "out" / "dataset.bin").stat().st_size > 0
+    assert msgspec.json.decode((tmp_path / "out" / "result.json").read_bytes()) == result
+
+
+def test_a_dataset_holds_features_labels_and_folds(experiment, tmp_path) -> None:
+    described = dataset_local(experiment, tmp_path / "out", settings=SETTINGS)
+    table = pq.read_table(tmp_path / "out" / "samples.parquet")
+    assert table.num_rows == described["samples"] == samples().n
+    assert set(described["features"]) < set(table.column_names)
+    first = table.column("fold_1").to_pylist()
+    fold = described["folds"][0]
+    assert {part: first.count(part) for part in ("train", "tune", "test")} == {
+        k: fold[k] for k in ("train", "tune", "test")
+    }
+    assert first.count(None) > 0
+    assert (tmp_path / "out" / "dataset.bin").stat().st_size > 0
+
+
+def test_a_mistake_in_the_file_is_one_clear_error(tmp_path) -> None:
+    (tmp_path / "bad.yaml").write_text("bars: tick:many\n")
+    with pytest.raises(ConfigError, match="tick:many"):
+        train_local(tmp_path / "bad.yaml", tmp_path / "out", settings=SETTINGS)

@@ -1,0 +1,136 @@
+"""The promotion gate, rule by rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tapelab.common.pipeline import Pair, Pipeline
+from tapelab.common.serving.candidate import Candidate
+from tapelab.trainer import gate
+from tapelab.trainer.evaluation import Evaluation
+from tapelab.trainer.export import Exported
+from tapelab.trainer.parity import Parity
+from tests.services.trainer.data import config, pipeline
+
+LIMITS = config().gate
+
+
+def candidate(
+    backend: str = "lightgbm", *, diff: float | None = 0.0, p99: float = 90.0, refused: str = ""
+) -> Candidate:
+    return Candidate(
+        backend=backend,
+        p50_us={"1": 5.0, "64": 60.0},
+        p99_us={"1": 9.0, "64": p99},
+        max_abs_diff=diff,
+        batch_invariant=True,
+        refused=refused,
+    )
+
+
+def exported(**changes: object) -> Exported:
+    return Exported({}, {"lightgbm": candidate(**changes)}, "lightgbm")
+
+
+def evaluation(mean: float, over_linear: float, n: int = 200) -> Evaluation:
+    noise = np.random.default_rng(5).normal(0.0, 1.0, (2, n)) * 1e-4
+    model = noise[0] + mean
+    return Evaluation(model, model - over_linear - noise[1], 120, [1e-3, 2e-3, -1e-4, 1e-3], {})
+
+
+def verdicts(**changes: object) -> dict[str, bool]:
+    arguments: dict = {
+        "evaluation": evaluation(5e-5, 4e-5),
+        "exported": exported(),
+        "streaming": Parity(1_000, 0),
+        "live": Parity(800, 0),
+        "pipeline": pipeline(),
+        "config": config(),
+    }
+    rules = gate.judge(**(arguments | changes))
+    assert gate.passed(rules) == all(rule.passed for rule in rules)
+    assert all(rule.reason for rule in rules)
+    return {rule.id: rule.passed for rule in rules}
+
+
+def test_a_sound_model_passes_every_rule() -> None:
+    assert list(verdicts()) == [
+        "net_vs_flat",
+        "net_vs_linear",
+        "periods",
+        "trades",
+        "parity_model",
+        "parity_features",
+        "parity_live",
+        "latency",
+        "pair_live",
+        "policy",
+    ]
+    assert all(verdicts().values())
+
+
+def failed(**changes: object) -> list[str]:
+    return [id for id, good in verdicts(**changes).items() if not good]
+
+
+def test_profit_that_may_be_noise_is_refused() -> None:
+    assert failed(evaluation=evaluation(2e-6, 4e-5)) == ["net_vs_flat"]
+    assert failed(evaluation=evaluation(5e-5, 0.0)) == ["net_vs_linear"]
+    assert failed(evaluation=evaluation(-5e-5, -5e-5)) == ["net_vs_flat", "net_vs_linear"]
+
+
+def test_a_profit_rule_shows_its_numbers() -> None:
+    rule = gate.profit_rule("net_vs_flat", "always flat", evaluation(5e-5, 0).model_blocks, LIMITS, 1)
+    assert rule.value is not None
+    assert rule.value <= rule.limit == 0.05
+    assert rule.evidence["low"] < rule.evidence["mean_per_block"] < rule.evidence["high"]
+    assert rule.evidence["n_blocks"] == 200
+    assert "always flat" in rule.reason
+
+
+@pytest.mark.parametrize(
+    ("period_net", "good"),
+    [([1.0, 1.0, 1.0], True), ([1.0, 1.0], False), ([1.0, 1.0, -1.0, -1.0], False), ([1.0, 1.0, -9.0], True)],
+)
+def test_several_periods_are_needed_and_most_of_them_must_earn(period_net: list[float], good: bool) -> None:
+    assert gate.periods_rule(period_net, LIMITS).passed is good
+
+
+def test_too_few_trades_are_no_evidence() -> None:
+    assert failed(evaluation=evaluation(5e-5, 4e-5)._replace(n_trades=29)) == ["trades"]
+
+
+def test_an_export_that_scores_otherwise_is_refused() -> None:
+    assert failed(exported=exported(diff=1e-3)) == ["parity_model"]
+    assert failed(exported=exported(refused="scores a row differently")) == ["parity_model"]
+
+
+def test_a_single_row_that_differs_is_refused() -> None:
+    assert failed(streaming=Parity(1_000, 1)) == ["parity_features"]
+    assert failed(live=Parity(800, 1)) == ["parity_live"]
+
+
+def test_live_rows_are_needed_where_the_experiment_says_so_and_the_rule_is_absent_outside_a_stack() -> None:
+    assert failed(live=Parity(0, 0)) == ["parity_live"]
+    assert failed(live=Parity(0, 0), config=config(gate={"require_live": False})) == ["policy"]
+    assert "parity_live" not in verdicts(live=None)
+
+
+def test_a_slow_runtime_is_refused() -> None:
+    assert failed(exported=exported(p99=20_001.0)) == ["latency"]
+    nothing = Exported({}, {"lightgbm": candidate()}, "lightgbm")
+    nothing.candidates["lightgbm"].p99_us.clear()
+    assert "latency" in failed(exported=nothing)
+
+
+def test_a_pair_that_is_not_computed_live_is_refused() -> None:
+    other = Pipeline(bars=("volume:2000",), features=(Pair(bars="volume:2000", feature_set="core"),))
+    assert failed(pipeline=other) == ["pair_live"]
+
+
+def test_an_experiment_may_tighten_the_gate_and_one_that_loosens_it_is_refused() -> None:
+    assert failed(config=config(gate={"p_value": 0.01, "min_trades": 40})) == []
+    for limits in ({"p_value": 0.9}, {"min_trades": 1}, {"max_latency_us": 1e6}, {"block_s": 1.0}):
+        assert failed(config=config(gate=limits)) == ["policy"]
+    assert "policy" in failed(config=config(costs={"spread_ticks": 0}))

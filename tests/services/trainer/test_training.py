@@ -1,0 +1,107 @@
+"""Models, folds and the final fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tapelab.common.errors import SourceError
+from tapelab.trainer import gbdt, linear
+from tapelab.trainer.evaluation import block_returns, evaluate, plain
+from tapelab.trainer.progress import Stopped
+from tapelab.trainer.train import fit_final, run_fold, split
+from tests.services.trainer.data import config, samples, symbols
+
+
+def fit(num_threads: int = 1, seed: int = 7) -> gbdt.Gbdt:
+    pooled = samples()
+    half = pooled.n // 2
+    return gbdt.fit_arrays(
+        (pooled.x[:half], pooled.up[:half]),
+        (pooled.x[half:], pooled.up[half:]),
+        config(model={"n_estimators": 20, "seed": seed}).model,
+        num_threads,
+        lambda: False,
+    )
+
+
+def test_the_same_seed_gives_the_same_trees_on_any_number_of_threads() -> None:
+    def trees(model: gbdt.Gbdt) -> str:
+        return model.text.partition("\nparameters:")[0]
+
+    assert trees(fit(1)) == trees(fit(2)) == trees(fit(1))
+    assert trees(fit(seed=8)) != trees(fit())
+
+
+def test_training_ends_between_two_rounds_when_it_is_asked_to() -> None:
+    pooled = samples()
+    part = pooled.x[:500], pooled.up[:500]
+    with pytest.raises(Stopped):
+        gbdt.fit_arrays(part, part, config().model, 1, lambda: True)
+
+
+def test_the_linear_baseline_is_a_logistic_regression_over_standardised_features() -> None:
+    pooled = samples()
+    ours = linear.fit(pooled.x, pooled.up, c=0.5).scores(pooled.x)
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=0.5, max_iter=500))
+    x = pooled.x.astype(np.float64)
+    assert ours == pytest.approx(theirs.fit(x, pooled.up).predict_proba(x)[:, 1], abs=1e-9)
+
+
+def test_a_fold_never_sees_its_test_period() -> None:
+    pooled = samples()
+    fold = split(pooled, config())[0]
+    outcome = run_fold(pooled, symbols(), fold, config(), 1, lambda: False)
+    # Whatever comes from the test period on may be anything at all: nothing that was fitted changes.
+    later = pooled.ts_end_ns >= fold.test_start_ns
+    x, ret = pooled.x.copy(), pooled.ret.copy()
+    x[later], ret[later] = -x[later], 1.0
+    other = run_fold(pooled._replace(x=x, ret=ret), symbols(), fold, config(), 1, lambda: False)
+    assert other.model.slope == outcome.model.slope
+    assert other.model.threshold == outcome.model.threshold
+    assert other.baseline.slope == outcome.baseline.slope
+    probe = pooled.x[:50]
+    assert np.array_equal(other.model.model.scores(probe), outcome.model.model.scores(probe))
+
+
+def test_the_planted_edge_is_found_and_every_figure_is_json(tmp_path) -> None:
+    pooled = samples()
+    outcomes = [run_fold(pooled, symbols(), fold, config(), 1, lambda: False) for fold in split(pooled, config())]
+    evaluation = evaluate(outcomes, pooled, config())
+    pool_of = evaluation.metrics["pooled"]
+    assert pool_of["model"]["auc"] > 0.56
+    assert pool_of["model"]["net_return"] == pytest.approx(evaluation.model_blocks.sum())
+    assert sum(evaluation.period_net) == pytest.approx(evaluation.model_blocks.sum())
+    assert len(evaluation.model_blocks) == len(evaluation.baseline_blocks)
+    assert sum(row["n_trades"] for row in evaluation.metrics["by_symbol"].values()) == evaluation.n_trades
+    final = fit_final(pooled, symbols(), config(), tmp_path / "d.bin", 1, lambda: False)
+    assert final.model.rounds >= 1
+    assert final.strategy.slope > 0
+    assert pooled.ts_end_ns[final.split.train].max() < final.split.tune_start_ns
+
+
+def test_blocks_without_a_bar_are_left_out() -> None:
+    pooled = samples()
+    fold = split(pooled, config())[0]
+    outcome = run_fold(pooled, symbols(), fold, config(), 1, lambda: False)
+    blocks = block_returns(outcome.model_periods, 10**18)
+    assert len(blocks) == 1
+    assert blocks[0] == pytest.approx(sum(p.result.kpis.net_return for p in outcome.model_periods))
+
+
+def test_a_span_too_short_for_its_folds_says_so() -> None:
+    pooled = samples()
+    few = type(pooled)(*(column[:20] for column in pooled))
+    with pytest.raises(SourceError, match="too short for the validation"):
+        split(few, config(validation={"n_folds": 5}))
+
+
+def test_undefined_figures_become_null() -> None:
+    assert plain({"a": np.float64("nan"), 1: [np.int64(2), np.bool_(True)], "c": (0.5, "x", None)}) == {
+        "a": None,
+        "1": [2, True],
+        "c": [0.5, "x", None],
+    }
