@@ -33,9 +33,10 @@ check: env-test
 lint: env-test
 	@$(BIN)/python tests/run.py lint
 
-env-up: $(MARKS)/up
-env-test: $(MARKS)/test
-page: $(PAGE)
+# The empty recipes keep make from saying that there is nothing to be done.
+env-up: $(MARKS)/up ; @:
+env-test: $(MARKS)/test ; @:
+page: $(PAGE) ; @:
 
 $(MARKS)/venv:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"tapelab needs Python 3.11 or newer, got {v.major}.{v.minor}; set PYTHON=/path/to/python3.11")'

@@ -1,6 +1,6 @@
 """A paper engine for ``ml.signals.v1``: the pattern for a real one, in one file and without tapelab.
 
-    python examples/execution_engine.py --broker 127.0.0.1:9092 --database paper.sqlite
+    python examples/execution_engine.py --broker HOST:PORT --database paper.sqlite
 
 What a real engine should take from it:
 
@@ -19,10 +19,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
+import os
 import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 SCHEMA = """
@@ -153,8 +156,8 @@ async def follow(engine: PaperEngine, broker: str, topic: str, isolation: str) -
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=broker, enable_auto_commit=False, isolation_level=isolation, auto_offset_reset="none"
     )
-    await consumer.start()
     try:
+        await consumer.start()
         partitions = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
         for where, first in (await consumer.beginning_offsets(partitions)).items():
             consumer.seek(where, max(first, engine.next_offset(where.partition)))
@@ -167,8 +170,10 @@ async def follow(engine: PaperEngine, broker: str, topic: str, isolation: str) -
 
 def main() -> None:
     """Run from the command line."""
+    stack = Path(os.environ.get("TAPELAB_RUN_DIR", ".run"), "stack.json")  # while `make up` runs in this folder
+    known = {**(json.loads(stack.read_text())["environ"] if stack.exists() else {}), **os.environ}
     parser = argparse.ArgumentParser(description="Paper engine for tapelab's signals.")
-    parser.add_argument("--broker", default="127.0.0.1:9092")
+    parser.add_argument("--broker", default=known.get("TAPELAB_BROKER"), help="TAPELAB_BROKER, or the stack here")
     parser.add_argument("--topic", default="ml.signals.v1")
     parser.add_argument("--database", default="paper.sqlite", help="orders, positions and offsets")
     parser.add_argument("--lots", type=float, default=1.0)
@@ -176,13 +181,19 @@ def main() -> None:
     parser.add_argument("--clock", choices=["event", "wall"], default="event", help="event: for replayed tapes")
     parser.add_argument("--isolation", choices=["read_committed", "read_uncommitted"], default="read_committed")
     chosen = parser.parse_args()
-    database = sqlite3.connect(chosen.database)
+    if not chosen.broker:
+        sys.exit("execution_engine: no broker: start a stack with 'make up', or give --broker or TAPELAB_BROKER")
+    if not chosen.lots > 0:
+        parser.error(f"--lots must be above 0, got {chosen.lots}")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it fails with is said below
     clock = time.time_ns if chosen.clock == "wall" else None
-    engine = PaperEngine(database, shadow=chosen.shadow, lots=chosen.lots, now_ns=clock)
     try:
+        engine = PaperEngine(sqlite3.connect(chosen.database), shadow=chosen.shadow, lots=chosen.lots, now_ns=clock)
         asyncio.run(follow(engine, chosen.broker, chosen.topic, chosen.isolation))
     except KeyboardInterrupt:
         sys.exit(0)
+    except (RuntimeError, sqlite3.Error) as error:  # every error of aiokafka is a RuntimeError
+        sys.exit(f"execution_engine: broker {chosen.broker}, database {chosen.database}: {error}")
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ def test_bars_are_the_offline_bars_with_one_column_per_field(repository: Path, t
         (("bars", "{tmp}/none.csv", "--spec", "tick:100", "--out", "{tmp}/x.parquet"), "none.csv"),
         (("bars", "{tmp}/empty.csv", "--spec", "tick:100", "--out", "{tmp}/x.parquet"), "empty.csv"),
         (("train", "{tmp}/none.yaml"), "none.yaml"),
+        (("bars", "{tape}", "--spec", "tick:100", "--out", "{tmp}"), "--out"),
+        (("train", "config/experiments/default.yaml"), "simulator.yaml"),
         (("halt", "WINZ26", "--reason", "test"), "make up"),
         (("signals", "tail"), "make up"),
         (("up", "--source", "ticks_raw"), "--dsn"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sqlite3
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -160,6 +162,64 @@ def test_what_cannot_be_read_is_said_and_skipped(example: ModuleType, database) 
     lines = feed(engine, b"rubbish", b"[]", b"{}", raw(1, 1, ref_price="much"), raw(2, 1))
     assert [line["event"] for line in lines] == ["unreadable"] * 4 + ["fill"]
     assert engine.next_offset(0) == 5
+
+
+def run_example(words: list[str], folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TAPELAB_")}
+    return subprocess.run(
+        words, cwd=folder, env=kept | environ, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.fixture(scope="module")
+def documented(repository: Path) -> list[str]:
+    """The command that the documents give, with the paths of this checkout."""
+    page = (repository / "docs/operations.md").read_text().split("## A paper engine")[1]
+    line = next(line for line in page.splitlines() if "execution_engine.py" in line)
+    return [str(repository / word) if "/" in word else word for word in line.split()]
+
+
+@pytest.mark.parametrize("named", ["environment", "stack"])
+def test_the_documented_command_goes_to_the_local_broker_and_fails_in_one_line(
+    named: str, documented: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / ".run").mkdir()
+    address = {"environment": "127.0.0.1:1", "stack": "127.0.0.1:2"}
+    stack = {"pid": 1, "environ": {"TAPELAB_BROKER": address["stack"]}, "page": ""}
+    (tmp_path / ".run/stack.json").write_text(json.dumps(stack))
+    environ = {"TAPELAB_BROKER": address["environment"]} if named == "environment" else {}
+    done = run_example(documented, tmp_path, **environ)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"broker {address[named]}" in line
+
+
+def test_without_a_broker_the_example_says_how_to_find_one(documented: list[str], tmp_path: Path) -> None:
+    done = run_example(documented, tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "make up" in line
+    assert "--broker" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_cannot_be_opened_is_one_line(documented: list[str], tmp_path: Path) -> None:
+    done = run_example([*documented, "--broker", "127.0.0.1:1", "--database", "none/x.sqlite"], tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "none/x.sqlite" in line
+
+
+@pytest.mark.parametrize("lots", ["0", "-1", "nan"])
+def test_lots_that_cannot_be_traded_are_refused(lots: str, documented: list[str], tmp_path: Path) -> None:
+    done = run_example([*documented, "--broker", "127.0.0.1:1", "--lots", lots], tmp_path)
+    assert done.returncode == 2
+    assert "--lots must be above 0" in done.stderr
+
+
+def test_the_database_is_not_for_git(repository: Path) -> None:
+    ignored = (repository / ".gitignore").read_text().split()
+    assert any(fnmatch("paper.sqlite-journal", pattern) for pattern in ignored)
 
 
 def test_the_example_stays_short_and_explains_itself(repository: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from tapelab.cli.bench import kernels
 from tapelab.cli.bench.kernel_peers import pandas_bars, polars_bars
+from tapelab.common.errors import ConfigError
 from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.spec import BarSpec
 
@@ -55,10 +57,22 @@ def test_the_result_has_the_published_shape(monkeypatch: pytest.MonkeyPatch) -> 
         assert row["tapelab"] > 0
 
 
-def test_a_missing_peer_is_null_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> Any:
-        raise ImportError("No module named 'polars'")
+def _without_polars(name: str) -> Any:
+    return None if name == "polars" else find_spec(name)
 
-    runs, notes = kernels._available({"polars": missing})
-    assert runs == {}
-    assert notes == ["polars could not run: No module named 'polars'"]
+
+def test_a_missing_peer_is_an_error_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "find_spec", _without_polars)
+    with pytest.raises(ConfigError, match=r"no polars; install the extra .*\[bench\].* --without-peers"):
+        kernels.run(None)
+
+
+def test_peers_that_are_left_out_are_null_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "find_spec", _without_polars)
+    monkeypatch.setattr(kernels, "_peers", lambda *_, **__: pytest.fail("a peer was asked for"))
+    monkeypatch.setattr(kernels, "synthetic_tape", lambda: TAPE)
+    result = kernels.run(None, with_peers=False)
+    for row in result["rows"]:
+        assert row["peers"] == {"pandas": None, "polars": None}
+        assert row["note"].endswith("peers left out by --without-peers")
+        assert row["tapelab"] > 0

@@ -117,6 +117,28 @@ async def test_a_retired_role_points_to_nothing_and_a_rollback_brings_it_back(re
         await registry.rollback("champion")
 
 
+async def test_a_rollback_behind_a_retirement_can_be_refused(registry):
+    for name in ("a", "b", "c"):
+        await registry.add_model(manifest(name), None)
+    await registry.set_pointer("champion", "a", "live", reason="1")
+    await registry.set_pointer("champion", "b", "live", reason="2")
+    assert await registry.retirement_undone("champion") is None
+    await registry.retire("champion", reason="tape")
+    with pytest.raises(RegistryError, match=r"b, from before the role was retired on .* UTC \(tape\)"):
+        await registry.rollback("champion", retired_too=False)
+    await registry.set_pointer("champion", "c", "live", reason="3")
+    assert (await registry.retirement_undone("champion")).reason == "tape"
+    with pytest.raises(RegistryError, match="cannot be rolled back"):
+        await registry.rollback("champion", retired_too=False)
+    assert [p.model_id for p in await registry.pointers()] == ["c"]
+    assert (await registry.rollback("champion")).model_id == "b"
+    # What was brought back by hand is of this run; what was before it is not.
+    await registry.set_pointer("champion", "c", "live", reason="4")
+    assert (await registry.rollback("champion", retired_too=False)).model_id == "b"
+    with pytest.raises(RegistryError, match="got a, from before"):
+        await registry.rollback("champion", retired_too=False)
+
+
 async def test_many_changes_at_once_leave_redis_with_the_newest(registry, redis_client):
     for name in ("a", "b"):
         await registry.add_model(manifest(name), None)

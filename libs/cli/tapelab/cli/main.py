@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import NoReturn
 
 import typer
+from redis.exceptions import RedisError
 
 from tapelab.cli.commands import bench, halts, letters, models, signals, stack, tapes
 from tapelab.common.errors import TapelabError
+from tapelab.common.runtime.kafka import BrokerError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,11 +34,20 @@ def main() -> None:
     try:
         app()
     except TapelabError as error:
-        print(f"tapelab: {error}", file=sys.stderr)
-        sys.exit(1)
-    except (ConnectionError, TimeoutError) as error:
-        print(f"tapelab: the stack does not answer: {error}; see 'tapelab status'", file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error))
+    except (ConnectionError, TimeoutError, RedisError, BrokerError) as error:
+        _fail(f"the stack does not answer: {error}; see 'tapelab status'")
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _fail(f"cannot read or write {what}; check the path, its permissions and the disk's free space")
+    except UnicodeDecodeError as error:
+        _fail(f"a file is not UTF-8 text ({error}); check the files that you named")
+
+
+def _fail(message: str) -> NoReturn:
+    """End with one line, however many the message has."""
+    print("tapelab:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

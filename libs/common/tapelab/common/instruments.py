@@ -75,6 +75,10 @@ class Instruments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             remedy="add the instrument to config/instruments.yaml",
         )
 
+    def names(self, symbol: str) -> bool:
+        """Whether an instrument matches a symbol."""
+        return any(re.fullmatch(instrument.symbols, symbol) for instrument in self.instruments)
+
     def calendar(self, symbol: str) -> SessionCalendar:
         """The session calendar of a symbol."""
         session = self.sessions[self.of(symbol).session]

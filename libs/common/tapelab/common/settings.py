@@ -7,8 +7,9 @@ claims is an error, so a misspelt setting never passes silently.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -17,6 +18,13 @@ from tapelab.common.errors import ConfigError
 BrokerKind = Literal["embedded", "kafka"]
 PREFIX: Final = "TAPELAB_"
 SERVICES: Final = ("ingest", "sink", "bars", "features", "inference", "trainer", "api")
+
+#: Numbers of settings with the ranges that ``load`` holds them to.
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=60_000)]
+Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=31_536_000.0)]
+#: A port to listen on; 0 takes a free one.
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -34,7 +42,7 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     broker: str = "127.0.0.1:9092"
     broker_kind: BrokerKind = "kafka"
     namespace: str = ""
-    partitions: int = 4
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
     owned_partitions: str = ""
     instance: str = "0"
     postgres_dsn: str = "postgresql://tapelab@127.0.0.1:5432/tapelab"
@@ -42,7 +50,7 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: str = ".run/artifacts"
     config_dir: str = "config"
     http_host: str = "127.0.0.1"
-    http_port: int = 0
+    http_port: Port = 0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
@@ -55,7 +63,7 @@ def load(struct: type[S], environ: Mapping[str, str], *, service: str = "") -> S
         service: one of ``SERVICES`` for a service's own settings, empty for the common ones.
 
     Raises:
-        ConfigError: an unknown key with the struct's prefix, or a value of the wrong type.
+        ConfigError: an unknown key with the struct's prefix, or a value of the wrong type or out of its range.
     """
     prefix = f"{PREFIX}{service.upper()}_" if service else PREFIX
     fields = {f.upper(): f for f in struct.__struct_fields__}
@@ -76,10 +84,15 @@ def load(struct: type[S], environ: Mapping[str, str], *, service: str = "") -> S
     try:
         return msgspec.convert(values, struct, strict=False)
     except msgspec.ValidationError as error:
-        shown = ", ".join(f"{prefix}{name.upper()}={value!r}" for name, value in values.items())
+        # Only the setting that is wrong is shown: others may hold a password.
+        expected, _, place = str(error).partition(" - at ")
+        wrong = re.sub(r"\W", "", place)
+        kind = get_type_hints(struct)[wrong]
+        if get_origin(kind) is Literal:
+            expected = f"one of {', '.join(get_args(kind))}"
         raise ConfigError(
             f"a setting of {service or 'the common settings'} has a wrong value",
-            expected=str(error),
-            actual=shown,
+            expected=expected.removeprefix("Expected ").partition(", got")[0],
+            actual=f"{prefix}{wrong.upper()}={values[wrong]!r}",
             remedy="correct the value",
         ) from error

@@ -20,17 +20,17 @@ def load_yaml(path: Path, struct: type[T]) -> T:
         ConfigError: the file is missing, is not YAML, or does not fit the struct.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"cannot read {path}",
+            f"cannot read {path.absolute()}",
             expected="a readable YAML file",
             actual=str(error.strerror),
-            remedy="check the path and TAPELAB_CONFIG_DIR",
+            remedy="name the configuration's folder with TAPELAB_CONFIG_DIR, or --config-dir where a command has it",
         ) from error
     try:
-        return msgspec.convert(yaml.safe_load(text), struct, strict=False)
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        return msgspec.convert(yaml.safe_load(raw.decode("utf-8")), struct, strict=False)
+    except (UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise ConfigError(
             f"{path} does not fit",
             expected=f"the fields of {struct.__name__}",

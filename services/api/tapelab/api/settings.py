@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from tapelab.common.errors import ConfigError
+from tapelab.common.settings import Port
 
 MIN_TOKEN_LENGTH: Final = 16
 
@@ -22,7 +23,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     host: str = "127.0.0.1"
-    port: int = 8800
+    port: Port = 8800
     page_dir: str = "frontend/out"
     services: str = ""
     token: str = ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from tapelab.common.settings import AtLeastOne, Milliseconds, Seconds
 
 SourceKind = Literal["simulator", "file", "ticks_raw"]
 
@@ -44,12 +46,12 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
     dsn: str = ""
     table: str = "ticks_raw"
     timezone: str = "UTC"
-    poll_ms: int = 50
+    poll_ms: Milliseconds = 50
     speed: str = "60"
     cut: str = "0.75"
-    pace_ms: int = 25
-    max_gap_s: float = 60.0
-    grace_s: float = 30.0
+    pace_ms: Milliseconds = 25
+    max_gap_s: Seconds = 60.0
+    grace_s: Annotated[float, msgspec.Meta(ge=0.0, le=31_536_000.0)] = 30.0
 
 
 class SinkSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,5 +62,5 @@ class SinkSettings(msgspec.Struct, frozen=True, kw_only=True):
         poll_ms: how long to wait for records.
     """
 
-    batch_rows: int = 200_000
-    poll_ms: int = 100
+    batch_rows: AtLeastOne = 200_000
+    poll_ms: Milliseconds = 100

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+from tapelab.common.settings import AtLeastOne, Seconds
 
 
 class TrainerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,6 +18,6 @@ class TrainerSettings(msgspec.Struct, frozen=True, kw_only=True):
     30 s of silence).
     """
 
-    num_threads: int = 1
-    poll_s: float = 0.5
-    heartbeat_s: float = 5.0
+    num_threads: AtLeastOne = 1
+    poll_s: Seconds = 0.5
+    heartbeat_s: Annotated[float, msgspec.Meta(gt=0.0, le=15.0)] = 5.0

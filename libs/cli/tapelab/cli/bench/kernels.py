@@ -8,10 +8,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
 
+from tapelab.common.errors import ConfigError
 from tapelab.quant._numba import njit
 from tapelab.quant.bars.builder import BarBuilder
 from tapelab.quant.bars.offline import compute_bars
@@ -26,6 +28,7 @@ CHUNK: Final = 512
 STREAM_CHUNKS: Final = 2_000
 PRINTS_PER_BAR: Final = 200
 SEED: Final = 20_240_610
+PEERS: Final = ("pandas", "polars")
 
 _ALWAYS: Final = SessionCalendar(timezone="UTC", open="00:00", close="24:00", weekdays=range(7))
 _EVERY_TYPE: Final = range(256)
@@ -110,27 +113,31 @@ def _medians(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def _available(makers: Mapping[str, Callable[[], Run]]) -> tuple[dict[str, Run], list[str]]:
-    """The peers that are installed, and a note for each that is not."""
-    runs: dict[str, Run] = {}
-    notes: list[str] = []
-    for name, make in makers.items():
-        try:
-            runs[name] = make()
-        except ImportError as error:
-            notes.append(f"{name} could not run: {error}")
-    return runs, notes
+def _check_peers() -> None:
+    missing = [name for name in PEERS if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            "the peers to measure against are not installed",
+            expected=" and ".join(PEERS),
+            actual=f"no {' and no '.join(missing)}",
+            remedy="install the extra with pip install -e '.[bench]', or measure tapelab alone with --without-peers",
+        )
 
 
-def _batch_row(work: str, spec: BarSpec, ticks: Ticks, note: str, *, full: bool = False) -> dict[str, Any]:
+def _peers(ticks: Ticks, spec: BarSpec, *, full: bool = False) -> dict[str, Run]:
     from tapelab.cli.bench.kernel_peers import pandas_bars, polars_bars
 
-    peers, notes = _available(
-        {
-            "pandas": lambda: pandas_bars(ticks, spec, full=full),
-            "polars": lambda: polars_bars(ticks, spec, full=full),
-        }
-    )
+    return {"pandas": pandas_bars(ticks, spec, full=full), "polars": polars_bars(ticks, spec, full=full)}
+
+
+def _left_out(with_peers: bool) -> str:
+    return "" if with_peers else "; peers left out by --without-peers"
+
+
+def _batch_row(
+    work: str, spec: BarSpec, ticks: Ticks, note: str, *, full: bool = False, with_peers: bool
+) -> dict[str, Any]:
+    peers = _peers(ticks, spec, full=full) if with_peers else {}
     ours: dict[str, Run] = {"tapelab": lambda: compute_bars(ticks, spec, _ALWAYS, _EVERY_TYPE)}
     seconds = _medians({**ours, **peers, "floor": _reader(ticks)}, ROUNDS)
     rates = {name: round(ticks.n / took / 1e6, 3) for name, took in seconds.items()}
@@ -139,15 +146,13 @@ def _batch_row(work: str, spec: BarSpec, ticks: Ticks, note: str, *, full: bool 
         "unit": "M ticks/s",
         "higher_is_better": True,
         "tapelab": rates["tapelab"],
-        "peers": {name: rates.get(name) for name in ("pandas", "polars")},
+        "peers": {name: rates.get(name) for name in PEERS},
         "floor": rates["floor"],
-        "note": "; ".join([f"{spec}, {ticks.n} prints", note, *notes]),
+        "note": f"{spec}, {ticks.n} prints; {note}" + _left_out(with_peers),
     }
 
 
-def _stream_row(spec: BarSpec, ticks: Ticks) -> dict[str, Any]:
-    from tapelab.cli.bench.kernel_peers import pandas_bars, polars_bars
-
+def _stream_row(spec: BarSpec, ticks: Ticks, *, with_peers: bool) -> dict[str, Any]:
     builder = BarBuilder([spec], _ALWAYS, _EVERY_TYPE)
     chunks = min(STREAM_CHUNKS, ticks.n // CHUNK)
     position = 0
@@ -161,7 +166,7 @@ def _stream_row(spec: BarSpec, ticks: Ticks) -> dict[str, Any]:
         position += CHUNK
 
     first = ticks.slice(0, CHUNK)
-    peers, notes = _available({"pandas": lambda: pandas_bars(first, spec), "polars": lambda: polars_bars(first, spec)})
+    peers = _peers(first, spec) if with_peers else {}
     seconds = _medians({"tapelab": step, "floor": _reader(first)}, chunks) | _medians(peers, 50)
     figures = {name: round(took * 1e6, 3) for name, took in seconds.items()}
     note = "tapelab carries its bars over; the peers aggregate one chunk alone and carry nothing"
@@ -170,9 +175,9 @@ def _stream_row(spec: BarSpec, ticks: Ticks) -> dict[str, Any]:
         "unit": "us/512 ticks",
         "higher_is_better": False,
         "tapelab": figures["tapelab"],
-        "peers": {name: figures.get(name) for name in ("pandas", "polars")},
+        "peers": {name: figures.get(name) for name in PEERS},
         "floor": figures["floor"],
-        "note": "; ".join([f"{spec}, median of {chunks} chunks through one builder", note, *notes]),
+        "note": f"{spec}, median of {chunks} chunks through one builder; {note}" + _left_out(with_peers),
     }
 
 
@@ -193,18 +198,22 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def run(tape: str | None) -> dict[str, Any]:
+def run(tape: str | None, *, with_peers: bool = True) -> dict[str, Any]:
     """Measure the bar kernel and its peers over one tape.
 
     Args:
         tape: a file or folder in a known format, whose busiest symbol is used; None for the synthetic tape.
+        with_peers: false leaves the peers out, whose extra may then be missing; their figures are null.
 
     Returns:
         ``{bench, machine, rows}``; every row's figures are medians of one run over the same input.
 
     Raises:
+        ConfigError: a peer is not installed.
         SourceError: the tape cannot be read.
     """
+    if with_peers:
+        _check_peers()
     # Polars reads this once, when it is first imported.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     ticks, name = (synthetic_tape(), "synthetic tape") if tape is None else _read_tape(tape)
@@ -217,25 +226,22 @@ def run(tape: str | None) -> dict[str, Any]:
     subset = (
         f"{name} without agents; tapelab computes every field of a bar, the peers OHLC, volume, dollar, vwap, counts"
     )
+    everything = f"{name}, its agents kept; all compute all fields"
     return {
         "bench": "kernels",
-        "machine": _machine() | {"polars_threads": _polars_threads()},
+        "machine": _machine() | {"polars_threads": _polars_threads() if with_peers else None},
         "rows": [
-            _batch_row("tick_bars", BarSpec("tick", PRINTS_PER_BAR), anonymous, subset),
-            _batch_row("volume_bars", volume, anonymous, subset),
-            _batch_row("dollar_bars", dollar, anonymous, subset),
-            _batch_row(
-                "volume_bars_full", volume, ticks, f"{name}, its agents kept; all compute all fields", full=True
-            ),
-            _stream_row(volume, anonymous),
+            _batch_row("tick_bars", BarSpec("tick", PRINTS_PER_BAR), anonymous, subset, with_peers=with_peers),
+            _batch_row("volume_bars", volume, anonymous, subset, with_peers=with_peers),
+            _batch_row("dollar_bars", dollar, anonymous, subset, with_peers=with_peers),
+            _batch_row("volume_bars_full", volume, ticks, everything, full=True, with_peers=with_peers),
+            _stream_row(volume, anonymous, with_peers=with_peers),
         ],
     }
 
 
-def _polars_threads() -> int | None:
-    try:
-        import polars
-    except ImportError:
-        return None
+def _polars_threads() -> int:
+    import polars
+
     threads: int = polars.thread_pool_size()
     return threads

@@ -22,7 +22,7 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
             r["work"],
             r["unit"],
             _figure(r["tapelab"]),
-            ", ".join(f"{k} {_figure(v)}" for k, v in r["peers"].items()),
+            _peers(r["peers"]),
             r["note"],
         )
         for r in result["rows"]
@@ -39,11 +39,15 @@ def _figure(value: float | None) -> str:
 
 
 @app.command()
-def kernels(tape: Tape = "", as_json: Json = False) -> None:
+def kernels(
+    tape: Tape = "",
+    without_peers: Annotated[bool, typer.Option("--without-peers", help="Measure tapelab alone.")] = False,
+    as_json: Json = False,
+) -> None:
     """Bar kernels against pandas and polars."""
     from tapelab.cli.bench.kernels import run
 
-    _print(run(tape or None), as_json)
+    _print(run(tape or None, with_peers=not without_peers), as_json)
 
 
 @app.command()

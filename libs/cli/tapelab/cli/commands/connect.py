@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -52,5 +53,6 @@ async def connected() -> AsyncIterator[Stack]:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine."""
+    """Run a command's coroutine. What the Kafka client fails with is said once, by ``main``, and not logged before."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return asyncio.run(work)

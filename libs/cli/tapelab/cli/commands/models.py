@@ -10,7 +10,7 @@ import typer
 from tapelab.cli.commands.connect import connected, run
 from tapelab.cli.commands.output import print_json, print_table
 from tapelab.common.errors import RegistryError
-from tapelab.common.storage.registry import ModelRow
+from tapelab.common.storage.registry import ModelRow, told_retirement
 
 app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back models.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -106,13 +106,19 @@ def promote(
 def rollback(
     role: Annotated[Literal["champion", "challenger"], typer.Option()] = "champion",
     reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "rolled back by hand",
+    force: Annotated[
+        bool, typer.Option("--force", help="Also to a model that a run's start retired; it may have seen the tape.")
+    ] = False,
 ) -> None:
     """Point a role back to what it pointed to before."""
 
     async def work() -> None:
         async with connected() as stack:
-            pointer = await stack.registry.rollback(role, reason=reason)
+            undone = await stack.registry.retirement_undone(role)
+            pointer = await stack.registry.rollback(role, reason=reason, retired_too=force)
         print(f"{pointer.role} is now {pointer.model_id} ({pointer.mode})")
+        if undone is not None:
+            print(f"note: it is {told_retirement(undone)}")
 
     run(work())
 

@@ -30,7 +30,7 @@ def _line(signal: Signal) -> str:
 @app.command()
 def tail(
     follow: Annotated[bool, typer.Option(help="Go on with new ones until Ctrl-C.")] = True,
-    last: Annotated[int, typer.Option(help="Begin with so many of the newest.")] = 20,
+    last: Annotated[int, typer.Option(min=0, help="Begin with so many of the newest.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Print signals as they come."""
@@ -38,7 +38,8 @@ def tail(
     async def work() -> None:
         seen: set[str] = set()
         async with TopicReader(stack_settings(), [topics.SIGNALS], start="earliest") as reader:
-            records = (await reader.read_to_end())[-last:] if last else await reader.read_to_end()
+            records = await reader.read_to_end()
+            records = records[max(0, len(records) - last) :]
             while True:
                 for record in records:
                     try:

@@ -1,23 +1,34 @@
-"""``tapelab bars``, ``dataset`` and ``train``: work on a tape without a stack."""
+"""``tapelab bars``, ``dataset`` and ``train``: work on a tape without a stack, or on what a stack has recorded."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 
+from tapelab.cli.commands.connect import stack_settings
 from tapelab.cli.commands.output import print_json
-from tapelab.common.errors import ConfigError, SourceError
+from tapelab.cli.stack.layout import without_foreign
+from tapelab.common.errors import ConfigError, SourceError, TapelabError
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import bar_lineage
 from tapelab.common.schemas.bars import Bar
+from tapelab.common.settings import PREFIX, CommonSettings, load
 from tapelab.common.sources.detect import open_tape
 from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.ticks import Ticks
+
+#: An experiment that needs no stack.
+WITHOUT_STACK: Final = "config/experiments/simulator.yaml"
+
+ConfigDir = Annotated[
+    Path, typer.Option(envvar="TAPELAB_CONFIG_DIR", help="Folder of instruments.yaml and pipeline.yaml.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,14 +43,16 @@ def bars(
     spec: Annotated[str, typer.Option(help="tick:200, volume:5000, dollar:1e6 or time:1s.")],
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
     format: Annotated[str, typer.Option(help="The tape's format, where it is not recognised.")] = "",
-    config_dir: Annotated[Path, typer.Option(help="Folder of instruments.yaml.")] = Path("config"),
+    config_dir: ConfigDir = Path("config"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Compute bars offline: Parquet with one column per field of Bar, the same bits as the live way."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _check_config_dir(config_dir)
     instruments = load_instruments(config_dir)
+    _check_out(out)
     try:
         parsed = BarSpec.parse(spec)
     except ValueError as error:
@@ -77,6 +90,7 @@ def bars(
     found = {
         "prints": summary.rows,
         "rejects": summary.rejects,
+        "rejects_path": str(summary.rejects_path) if summary.rejects_path else None,
         "bars": table.num_rows,
         "symbols": sorted(symbol for symbol, _ in chunks),
         "out": str(out),
@@ -84,18 +98,72 @@ def bars(
     if as_json:
         print_json(found)
     else:
-        print(f"{summary.rows:,} prints, {summary.rejects:,} rejected rows -> {table.num_rows:,} bars in {out}")
+        listed = f" (listed in {summary.rejects_path})" if summary.rejects_path else ""
+        print(f"{summary.rows:,} prints, {summary.rejects:,} rejected rows{listed} -> {table.num_rows:,} bars in {out}")
+
+
+def _check_config_dir(config_dir: Path) -> None:
+    """Raise ConfigError where the configuration is not."""
+    wanted = config_dir.absolute() / "instruments.yaml"
+    if not wanted.is_file():
+        raise ConfigError(
+            "the instruments' configuration is not there",
+            expected=f"the file {wanted}",
+            actual="no such file",
+            remedy="run in the repository's root, or name its config folder with --config-dir",
+        )
+
+
+def _check_out(out: Path) -> None:
+    """Raise ConfigError where the file cannot be written, before a long computation rather than after it."""
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise ConfigError(
+            f"cannot write {out}",
+            expected="a file's name in a folder that exists",
+            actual="a folder" if out.is_dir() else f"no folder {out.absolute().parent}",
+            remedy="correct --out",
+        )
+
+
+def _experiment_settings(config: Path, config_dir: Path) -> CommonSettings:
+    """Settings for a local experiment: the running stack's where its prints come from one.
+
+    Raises:
+        ConfigError: the experiment does not fit, or it reads a stack and none is there.
+    """
+    from tapelab.trainer.config import load_config
+
+    _check_config_dir(config_dir)
+    kind = load_config(config).source.kind
+    settings = CommonSettings()
+    if kind == "ticks_raw" and f"{PREFIX}POSTGRES_DSN" in os.environ:
+        settings = load(CommonSettings, without_foreign(dict(os.environ)))  # a database is all that is needed
+    elif kind != "file":
+        try:
+            settings = stack_settings()
+        except ConfigError:
+            raise
+        except TapelabError as error:
+            raise ConfigError(
+                f"{config} reads the prints of a stack (source {kind})",
+                expected=error.expected,
+                actual=error.actual,
+                remedy=f"start one with 'make up', or take an experiment that needs none, such as {WITHOUT_STACK}",
+            ) from error
+    return msgspec.structs.replace(settings, config_dir=str(config_dir))
 
 
 def dataset(
     config: Annotated[Path, typer.Argument(help="An experiment, as in config/experiments/.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("out"),
+    config_dir: ConfigDir = Path("config"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Write an experiment's features, labels and splits as Parquet, and LightGBM's binary data set."""
     from tapelab.trainer.cli import dataset_local
 
-    described = dataset_local(config, out, on_progress=_progress)
+    settings = _experiment_settings(config, config_dir)
+    described = dataset_local(config, out, settings=settings, on_progress=_progress)
     if as_json:
         print_json(described)
     else:
@@ -109,12 +177,14 @@ def _progress(stage: str, fraction: float, data: dict[str, Any]) -> None:
 def train(
     config: Annotated[Path, typer.Argument(help="An experiment, as in config/experiments/.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its manifest and the report.")] = Path("out"),
+    config_dir: ConfigDir = Path("config"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Run an experiment locally: the same code as the trainer service."""
     from tapelab.trainer.cli import train_local
 
-    report = train_local(config, out, on_progress=_progress)
+    settings = _experiment_settings(config, config_dir)
+    report = train_local(config, out, settings=settings, on_progress=_progress)
     if as_json:
         print_json(report)
         return

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from tapelab.common.errors import ConfigError, TapelabError
 from tapelab.common.runtime.stage import Record
@@ -21,6 +21,9 @@ from tapelab.common.topics import TopicSpec, qualified, unqualified
 
 #: Largest message any topic takes: snapshots of long trailing windows.
 MAX_MESSAGE_BYTES: Final = 33_554_432
+
+#: What every Kafka client's failures are.
+BrokerError = KafkaError
 
 # The embedded broker stalls consumers at 1 ms and burns a core on many idle polls below 20.
 _FETCH_WAIT_MS: Final = {"embedded": 20, "kafka": 5}

@@ -29,7 +29,11 @@ class TopicReader:
         self._consumer = new_consumer(settings)
 
     async def __aenter__(self) -> TopicReader:
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
         self._consumer.assign(self._partitions)
         begins = await self._consumer.beginning_offsets(self._partitions)
         for where, offset in begins.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import asyncpg
@@ -188,11 +189,17 @@ class Registry:
             await write_pointer(self._redis, pointer, self._namespace)
         return pointer
 
-    async def rollback(self, role: Role, symbol: str = DEFAULT, *, reason: str = "rolled back") -> Pointer:
+    async def rollback(
+        self, role: Role, symbol: str = DEFAULT, *, reason: str = "rolled back", retired_too: bool = True
+    ) -> Pointer:
         """Point a role back to what it pointed to before, mode included. Repeating it goes further back.
 
+        Args:
+            retired_too: also to a model that :meth:`retire` has taken off since.
+
         Raises:
-            RegistryError: there is nothing before the current pointer.
+            RegistryError: there is nothing before the current pointer, or it was retired and ``retired_too``
+                is false.
         """
         async with self._changing() as conn:
             async with conn.transaction():
@@ -205,6 +212,14 @@ class Registry:
                         remedy="promote another model instead, or halt with tapelab halt",
                     )
                 target = await conn.fetchrow("SELECT * FROM pointer_history WHERE version = $1", current["below"])
+                retired = await _retired_since(conn, role, symbol, current["below"])
+                if retired is not None and not retired_too:
+                    raise RegistryError(
+                        f"{role} of {symbol} cannot be rolled back",
+                        expected="a model of the current run",
+                        actual=f"{target['model_id']}, {told_retirement(_change(retired))}",
+                        remedy="promote another model, or use --force where that reason does not hold any more",
+                    )
                 pointer = await self._append(
                     conn,
                     role,
@@ -245,6 +260,14 @@ class Registry:
             await delete_pointer(self._redis, role, symbol, self._namespace)
         return _pointer(current)
 
+    async def retirement_undone(self, role: Role, symbol: str = DEFAULT) -> PointerChange | None:
+        """The retirement that a rollback would go back behind, None where there is none."""
+        current = await _current(self._pool, role, symbol)
+        if current is None or current["below"] is None:
+            return None
+        retired = await _retired_since(self._pool, role, symbol, current["below"])
+        return None if retired is None else _change(retired)
+
     async def pointers(self) -> list[Pointer]:
         """The current pointers as the history has them, in the order of :func:`read_pointers`."""
         return await _all_current(self._pool)
@@ -252,15 +275,7 @@ class Registry:
     async def history(self, limit: int = 200) -> list[PointerChange]:
         """Every change of a pointer, newest first."""
         rows = await self._pool.fetch("SELECT * FROM pointer_history ORDER BY version DESC LIMIT $1", limit)
-        return [
-            PointerChange(
-                pointer=_pointer(row),
-                action=row["action"],
-                reason=row["reason"],
-                gate=msgspec.convert(row["gate"], list[GateRule]),
-            )
-            for row in rows
-        ]
+        return [_change(row) for row in rows]
 
     async def rebuild_redis(self) -> list[Pointer]:
         """Make Redis hold exactly the current pointers of the history; the ones it had to write."""
@@ -319,6 +334,22 @@ class Registry:
         return _pointer(row)
 
 
+def told_retirement(change: PointerChange) -> str:
+    """When and why a role's model was retired, for a person."""
+    at = datetime.fromtimestamp(change.pointer.set_ns // 1_000_000_000, UTC)
+    return f"from before the role was retired on {at:%Y-%m-%d %H:%M:%S} UTC ({change.reason})"
+
+
+async def _retired_since(conn: Any, role: str, symbol: str, version: int) -> Any:
+    return await conn.fetchrow(
+        "SELECT * FROM pointer_history WHERE role = $1 AND symbol = $2 AND action = 'retire' AND version > $3 "
+        "ORDER BY version LIMIT 1",
+        role,
+        symbol,
+        version,
+    )
+
+
 async def _current(conn: Any, role: str, symbol: str) -> Any:
     return await conn.fetchrow(
         "SELECT * FROM pointer_history WHERE role = $1 AND symbol = $2 ORDER BY version DESC LIMIT 1", role, symbol
@@ -339,6 +370,15 @@ async def _all_current(conn: Any) -> list[Pointer]:
     )
     held = (_pointer(row) for row in rows if row["action"] != "retire")
     return sorted(held, key=lambda p: pointer_key(p.role, p.symbol).encode())
+
+
+def _change(row: Any) -> PointerChange:
+    return PointerChange(
+        pointer=_pointer(row),
+        action=row["action"],
+        reason=row["reason"],
+        gate=msgspec.convert(row["gate"], list[GateRule]),
+    )
 
 
 def _pointer(row: Any) -> Pointer:

@@ -21,6 +21,12 @@ async def latest_stream(pool: asyncpg.Pool, symbol: str) -> int | None:
     return None if value is None else int(value)
 
 
+async def seen_symbols(pool: asyncpg.Pool) -> list[str]:
+    """Every symbol that ever had a stream, sorted."""
+    rows = await pool.fetch("SELECT DISTINCT symbol FROM streams")
+    return sorted(row["symbol"] for row in rows)
+
+
 async def sink_marks(pool: asyncpg.Pool) -> dict[tuple[str, int], int]:
     """Per (symbol, stream): the first sequence number that is not in ``ticks_raw`` yet."""
     rows = await pool.fetch("SELECT symbol, stream, next_seq FROM tick_sink_marks")
