@@ -148,6 +148,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/ml/experiments/{id}/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Act On Experiment
+         * @description Stop an experiment that is queued or running.
+         *
+         *     It is stopped at once, and nothing of it is registered any more; the trainer gives a running one up within
+         *     seconds. One that has ended is a conflict.
+         */
+        post: operations["act_on_experiment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/ml/halts": {
         parameters: {
             query?: never;
@@ -399,6 +422,22 @@ export interface components {
             ts_ns: string;
         };
         /**
+         * ExperimentAction
+         * @description Something to do with an experiment that is queued or running.
+         */
+        ExperimentAction: {
+            /**
+             * Action
+             * @constant
+             */
+            action: "stop";
+            /**
+             * Reason
+             * @default stopped by hand
+             */
+            reason: string;
+        };
+        /**
          * ExperimentDetail
          * @description An experiment with everything about it.
          */
@@ -479,6 +518,8 @@ export interface components {
         /**
          * ExperimentRequest
          * @description A new experiment. ``config`` is the trainer's experiment configuration; it must have a ``name``.
+         *
+         *     The name is 1 to 100 letters, digits, '-', '_' and '.', beginning with a letter or a digit.
          */
         ExperimentRequest: {
             /** Config */
@@ -1208,6 +1249,41 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentDetail"];
+                };
+            };
+            /** @description What is wrong: expected, actual, remedy. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    act_on_experiment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExperimentAction"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };

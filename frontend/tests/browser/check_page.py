@@ -202,6 +202,11 @@ def behaves(browser: Browser, up: Gateway, pictures: Path) -> None:
         page.get_by_role("button", name="Start").click()
         page.wait_for_selector("[data-experiment-status=queued]")
         check(page.locator("dialog[open]").count() == 0, "an experiment is started and listed")
+        page.get_by_role("button", name="Stop from-the-page").click()
+        accessible(page, "before a stop")
+        page.get_by_role("button", name="Stop", exact=True).click()
+        page.wait_for_selector("[data-experiment-status=stopped]")
+        check(page.locator("dialog[open]").count() == 0, "an experiment is stopped after being asked")
 
         toggle = page.locator("button[aria-label^='Theme']")
         toggle.click()

@@ -471,6 +471,13 @@ def make_app(tape: Tape) -> FastAPI:
         tape.push("experiments", item)
         return {**item, "config": config, "result": None, "events": []}
 
+    @app.post("/ml/experiments/{id}/actions", status_code=202)
+    async def act(id: str, request: Request) -> Any:
+        item = next(item for item in tape.experiments if item["id"] == id)
+        item |= {"status": "stopped", "error": (await request.json())["reason"]}
+        tape.push("experiments", item)
+        return {**item, "config": {}, "result": None, "events": []}
+
     @app.get("/ml/models/{model_id}")
     async def model(model_id: str) -> Any:
         good = tape.mode == "live"

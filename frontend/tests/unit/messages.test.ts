@@ -44,7 +44,7 @@ describe('messages', () => {
   ] as const)('of %s can be parsed', (locale, messages) => {
     const values = { value: 1, zone: 'UTC', now: 'a', next: 'b', time: 't', code: 'c', n: 2, name: 'x', state: 'up' };
     const more = { symbol: 's', spec: 'p', from: 'f', to: 't', low: 'l', high: 'h', last: 'z', signals: 2, of: 3 };
-    const rest = { side: 'long', others: 1, bars: 'b', age: 'a', held: 1 };
+    const rest = { id: 'e', side: 'long', others: 1, bars: 'b', age: 'a', held: 1 };
     const t = createTranslator({ locale, messages, onError: (error) => { throw error; } }) as unknown as (key: string, values: object) => string;
     for (const key of english.keys()) expect(t(key, { ...values, ...more, ...rest })).not.toMatch(/[{}]/);
   });

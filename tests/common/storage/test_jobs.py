@@ -8,7 +8,7 @@ import pytest
 
 from tapelab.common.clock import ManualClock
 from tapelab.common.errors import RegistryError
-from tapelab.common.storage.jobs import Jobs, UnknownExperiment
+from tapelab.common.storage.jobs import ExperimentEnded, Jobs, UnknownExperiment
 
 
 @pytest.fixture
@@ -92,3 +92,84 @@ async def test_events_count_from_one_per_subject_without_holes_under_concurrency
     assert [event.seq for event in events] == list(range(1, 13))
     assert {event.data["n"] for event in events} == set(range(12))
     assert [event.seq for event in await jobs.events("exp-1", after_seq=10)] == [11, 12]
+
+
+async def test_a_waiting_and_a_running_experiment_are_stopped_at_once_and_it_is_recorded(jobs):
+    running, waiting = await jobs.create({}, "a"), await jobs.create({}, "b")
+    await jobs.claim("w")
+    for made in (running, waiting):
+        stopped, event = await jobs.stop(made.id, "wrong tape")
+        assert (stopped.status, stopped.error) == ("stopped", "wrong tape")
+        assert await jobs.events(made.id) == [event]
+        assert event.data == {"status": "stopped", "reason": "wrong tape"}
+    assert not await jobs.heartbeat(running.id, "w")
+    assert await jobs.claim("w") is None
+
+
+async def test_an_experiment_that_has_ended_cannot_be_stopped(jobs):
+    made = await jobs.create({}, "run")
+    await jobs.stop(made.id, "first")
+    with pytest.raises(ExperimentEnded, match="queued or running, got stopped"):
+        await jobs.stop(made.id, "second")
+    assert (await jobs.get(made.id)).error == "first"
+    with pytest.raises(UnknownExperiment):
+        await jobs.stop("exp-77", "x")
+
+
+async def test_all_that_wait_or_run_are_stopped_and_what_has_ended_stays(jobs):
+    made = [await jobs.create({}, f"run {n}") for n in range(3)]
+    await jobs.set_status(made[0].id, "done")
+    await jobs.claim("w")
+    assert await jobs.stop_all("a new run begins") == [made[1].id, made[2].id]
+    assert [row.status for row in reversed(await jobs.list())] == ["done", "stopped", "stopped"]
+    assert [event.data["reason"] for event in await jobs.events(made[2].id)] == ["a new run begins"]
+    assert await jobs.stop_all("again") == []
+
+
+@pytest.mark.parametrize("status", ["done", "failed", "queued"])
+async def test_a_worker_cannot_undo_a_stop(jobs, status):
+    made = await jobs.create({}, "run")
+    await jobs.claim("w")
+    await jobs.stop(made.id, "x")
+    with pytest.raises(RegistryError, match="got stopped, worker w"):
+        await jobs.set_status(made.id, status, worker="w")
+    assert (await jobs.get(made.id)).status == "stopped"
+
+
+async def test_after_a_stop_there_is_nothing_to_finish(jobs):
+    made = await jobs.create({}, "run")
+    await jobs.claim("w")
+    async with jobs.finishing(made.id, "other") as finish:
+        assert finish is None
+    await jobs.stop(made.id, "x")
+    async with jobs.finishing(made.id, "w") as finish:
+        assert finish is None
+
+
+async def test_a_stop_that_comes_while_a_model_is_registered_comes_too_late(jobs):
+    made = await jobs.create({}, "run")
+    await jobs.claim("w")
+    async with jobs.finishing(made.id, "w") as finish:
+        stopping = asyncio.create_task(jobs.stop(made.id, "x"))
+        done, _ = await asyncio.wait({stopping}, timeout=0.1)
+        assert not done
+        await finish({"model_id": "m1"})
+    with pytest.raises(ExperimentEnded, match="got done"):
+        await stopping
+    row = await jobs.get(made.id)
+    assert (row.status, row.progress, row.result) == ("done", 1.0, {"model_id": "m1"})
+
+
+async def test_a_worker_that_fails_while_it_registers_leaves_the_experiment_running(jobs):
+    made = await jobs.create({}, "run")
+    await jobs.claim("w")
+
+    async def fail() -> None:
+        async with jobs.finishing(made.id, "w") as finish:
+            await finish({"model_id": "m1"})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    row = await jobs.get(made.id)
+    assert (row.status, row.result) == ("running", None)

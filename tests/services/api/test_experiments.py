@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tapelab.api.middleware import MAX_BODY_BYTES
 from tapelab.common import topics
 from tapelab.common.codec import decode
+from tapelab.trainer.config import parse_config
 from tests.services.api.conftest import problem
 
 
@@ -66,6 +69,11 @@ async def test_a_gate_that_cannot_be_read_is_said_and_the_list_stays(rig, http):
         ({"config": {"name": 7}}, "config.name"),
         ({"config": {"name": "  "}}, "config.name"),
         ({"config": {"name": "x" * 101}}, "config.name"),
+        ({"config": {"name": "../x"}}, "config.name"),
+        ({"config": {"name": "a b"}}, "config.name"),
+        ({"config": {"name": "x\n"}}, "config.name"),
+        ({"config": {"name": "x\x1b[31m"}}, "config.name"),
+        ({"config": {"name": "x", "note": "\x00"}}, "config"),
         ({"config": ["name"]}, "config"),
         ({}, "config"),
         ({"config": {"name": "x"}, "more": 1}, "more"),
@@ -100,3 +108,67 @@ async def test_an_oversized_body_is_refused_announced_or_not(http):
 
 async def test_an_unknown_experiment_is_404(http):
     assert problem(await http.get("/ml/experiments/exp-9"), 404)["code"] == "unknown_experiment"
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_a_queued_and_a_running_experiment_are_stopped_recorded_and_announced(rig, http, claimed):
+    made = (await http.post("/ml/experiments", json={"config": {"name": "x"}})).json()
+    if claimed:
+        await rig.deps.jobs.claim("w")
+    body = {"action": "stop", "reason": "wrong tape"}
+    response = await http.post(f"/ml/experiments/{made['id']}/actions", json=body)
+    assert response.status_code == 202
+    stopped = response.json()
+    assert (stopped["status"], stopped["error"]) == ("stopped", "wrong tape")
+    shown = (await http.get(f"/ml/experiments/{made['id']}")).json()
+    assert [event["data"]["status"] for event in shown["events"]] == ["queued", "stopped"]
+    topic, key, value = rig.sent[-1]
+    assert (topic, key, decode(topic, value).data) == (
+        topics.EVENTS,
+        made["id"],
+        {"status": "stopped", "reason": "wrong tape"},
+    )
+    assert not await rig.deps.jobs.heartbeat(made["id"], "w")
+    assert b'"status":"stopped"' in rig.deps.experiments.snapshot()
+
+
+async def test_stopping_what_has_ended_is_a_conflict_that_says_how_it_ended(rig, http):
+    made = (await http.post("/ml/experiments", json={"config": {"name": "x"}})).json()
+    await rig.deps.jobs.set_status(made["id"], "done")
+    said = problem(await http.post(f"/ml/experiments/{made['id']}/actions", json={"action": "stop"}), 409)
+    assert (said["code"], said["actual"]) == ("experiment_ended", "done")
+    assert "queued or running" in said["expected"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({}, "action"), ({"action": "explode"}, "action"), ({"action": "stop", "reason": "a\nb"}, "reason")],
+)
+async def test_an_action_that_there_is_not_is_refused(http, body, field):
+    made = (await http.post("/ml/experiments", json={"config": {"name": "x"}})).json()
+    assert problem(await http.post(f"/ml/experiments/{made['id']}/actions", json=body), 422)["field"] == field
+
+
+async def test_stopping_an_unknown_experiment_is_404_and_needs_a_login(http, locked):
+    problem(await http.post("/ml/experiments/exp-9/actions", json={"action": "stop"}), 404)
+    async with locked.client() as stranger:
+        problem(await stranger.post("/ml/experiments/exp-9/actions", json={"action": "stop"}), 401)
+
+
+async def test_the_documented_call_starts_an_experiment_that_the_trainer_understands(rig, http, repository):
+    text = (repository / "docs" / "operations.md").read_text(encoding="utf-8")
+    (url, body) = re.search(r"curl -sS -X POST http://127\.0\.0\.1:8800(/\S+)[^`]*? -d '([^']*)'", text).groups()
+    headers = {"content-type": "application/json"}
+    response = await http.post(url, content=body, headers=headers)
+    assert response.status_code == 201, response.text
+    config = parse_config((await rig.deps.jobs.claim("w")).config)
+    assert (config.name, config.source.kind) == ("first", "ticks_raw")
+
+
+async def test_the_documented_call_stops_an_experiment(http, repository):
+    text = (repository / "docs" / "operations.md").read_text(encoding="utf-8")
+    (body,) = re.search(r"/ml/experiments/ID/actions[^`]*? -d '([^']*)'", text).groups()
+    made = (await http.post("/ml/experiments", json={"config": {"name": "x"}})).json()
+    headers = {"content-type": "application/json"}
+    response = await http.post(f"/ml/experiments/{made['id']}/actions", content=body, headers=headers)
+    assert response.json()["status"] == "stopped"

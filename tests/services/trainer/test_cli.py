@@ -62,3 +62,11 @@ def test_a_mistake_in_the_file_is_one_clear_error(tmp_path) -> None:
     (tmp_path / "bad.yaml").write_text("bars: tick:many\n")
     with pytest.raises(ConfigError, match="tick:many"):
         train_local(tmp_path / "bad.yaml", tmp_path / "out", settings=SETTINGS)
+
+
+@pytest.mark.parametrize("work", [train_local, dataset_local])
+def test_an_output_folder_that_is_a_file_is_one_clear_error(work, experiment, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match="cannot write to"):
+            work(experiment, out, settings=SETTINGS)

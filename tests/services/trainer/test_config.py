@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import yaml
 
 from tapelab.common.errors import ConfigError
-from tapelab.trainer.config import load_config, parse_config
+from tapelab.trainer.config import (
+    DecisionConfig,
+    ExperimentConfig,
+    ExperimentCosts,
+    GateConfig,
+    LabelConfig,
+    ModelParams,
+    ValidationConfig,
+    load_config,
+    parse_config,
+)
 
 
 def test_an_empty_experiment_has_every_default() -> None:
@@ -38,12 +52,21 @@ def test_a_bar_specification_is_kept_in_its_canonical_form() -> None:
         ({"name": "a b"}, "a b"),
         ({"label": {"kind": "regression"}}, "regression"),
         ({"source": {"kind": "file"}}, "source.path"),
+        ({"source": {"kind": "file", "format": "lean"}}, "source.path"),
+        ({"source": {"path": "a\x00b"}}, "source.path"),
         ({"spans": [{"symbol": "A", "stream": 1, "first_seq": 5, "last_seq": 4}]}, "first_seq <= last_seq"),
         ({"validation": {"n_folds": 0}}, "n_folds"),
+        ({"name": "../x"}, "name"),
+        ({"name": ".x"}, "name"),
+        ({"name": "x\n"}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"symbols": ["WIN Z"]}, r"symbols\[0\]"),
+        ({"wait_s": 601}, "wait_s <= 600"),
+        ({"bars": "time:1e300s"}, "bars"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(raw: dict[str, Any], named: str) -> None:
-    with pytest.raises(ConfigError, match=named.replace(".", r"\.")):
+    with pytest.raises(ConfigError, match=named):
         parse_config(raw)
 
 
@@ -54,9 +77,89 @@ def test_the_experiments_that_come_with_the_project_fit(repository: Path) -> Non
         load_config(file)
 
 
+def test_the_readme_shows_the_defaults(repository: Path) -> None:
+    text = (repository / "services" / "trainer" / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    raw = yaml.safe_load(shown)
+    assert parse_config(raw) == parse_config({"name": "default", "symbols": raw["symbols"]})
+
+
 def test_a_file_that_is_no_configuration_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match="expected keys and values, got list"):
         load_config(tmp_path / "list.yaml")
     with pytest.raises(ConfigError, match="cannot read"):
         load_config(tmp_path / "missing.yaml")
+
+
+_NUMBERS = [
+    (*place, field.name)
+    for place, struct in (
+        ((), ExperimentConfig),
+        (("label",), LabelConfig),
+        (("model",), ModelParams),
+        (("validation",), ValidationConfig),
+        (("costs",), ExperimentCosts),
+        (("decision",), DecisionConfig),
+        (("gate",), GateConfig),
+    )
+    for field in msgspec.structs.fields(struct)
+    if any(kind in str(field.type) for kind in ("int", "float")) and "Span" not in str(field.type)
+]
+
+
+@pytest.mark.parametrize("place", _NUMBERS, ids=".".join)
+@pytest.mark.parametrize("value", [-1, math.nan, "nan", math.inf, -math.inf, 1e300, 10**30])
+def test_no_number_may_be_negative_undefined_or_so_large_that_it_overflows(place: tuple[str, ...], value: Any) -> None:
+    raw: Any = value
+    for name in reversed(place):
+        raw = {name: raw}
+    with pytest.raises(ConfigError, match=re.escape(".".join(place))):
+        parse_config(raw)
+
+
+@pytest.mark.parametrize("extreme", ["ge", "le"])
+def test_the_ends_of_every_range_can_be_computed_with(extreme: str) -> None:
+    s = {"ge": 0.001, "le": 86_400.0}[extreme]
+    config = parse_config(
+        {
+            "label": {"horizon_s": s},
+            "validation": {"embargo_s": s},
+            "decision": {"cooldown_s": s, "max_hold_s": s, "flatten_s": s, "valid_s": s},
+        }
+    )
+    assert config.horizon_ns == config.embargo_ns == config.decision_params(0.0).max_hold_ns == round(s * 1e9)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({"model": {"seed": "x"}}, "expected model.seed: a whole number, got 'x'; "),
+        ({"costs": {"fee_bps": -1}}, "expected costs.fee_bps >= 0, got -1; "),
+        ({"costs": {"fee": 1}}, "expected only fields that costs has, got the unknown costs.fee; "),
+        ({"spans": [{"symbol": "A"}]}, "expected spans[0].stream, got nothing; "),
+        ({"label": {"kind": "x"}}, "expected label.kind: one of sign_return, got 'x'; "),
+        ({"bars": "tick:many"}, "expected bars: tick:200, volume:5000, dollar:5e6 or time:1s, got 'tick:many'; "),
+        ({"name": "\x1b[31m"}, "got '\\x1b[31m'; "),
+        ({1: 2}, "expected fields that are named by texts, got another key; "),
+    ],
+)
+def test_an_error_is_one_sentence_that_says_expected_and_got_once(raw: Any, says: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_config(raw, "x")
+    text = str(raised.value)
+    assert text.startswith("x does not fit: expected ")
+    assert says in text
+    assert (text.lower().count("expected"), text.count(", got ")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\x00secret", b"name: \x00secret", b"secret: [1", b"at: 2024-99-99", b"[" * 5_000, b"\tsecret: x"],
+)
+def test_a_file_that_is_no_yaml_text_is_one_line_without_its_content(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot read") as raised:
+        load_config(tmp_path / "x.yaml")
+    assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from tapelab.common.clock import SystemClock
 from tapelab.common.codec import decode
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.settings import CommonSettings
+from tapelab.common.storage.artifacts import ArtifactStore
 from tapelab.common.storage.jobs import Jobs
 from tapelab.common.storage.pointers import read_pointers
+from tapelab.common.storage.registry import Registry
 from tapelab.trainer import gate
 from tapelab.trainer.service import Trainer
 from tapelab.trainer.settings import TrainerSettings
@@ -47,12 +50,12 @@ class Topic:
 class Bench:
     """A trainer over real PostgreSQL and Redis, without a broker."""
 
-    def __init__(self, folder: Path, pool: Any, redis: Any) -> None:
+    def __init__(self, folder: Path, pool: Any, redis: Any, files: str = "") -> None:
         settings = CommonSettings(artifacts=str(folder), config_dir=str(CONFIG_DIR))
         self.ctx = ServiceContext("trainer", settings, {}, clock=SystemClock())
         self.topic = Topic()
         self.jobs = Jobs(pool, SystemClock())
-        quick = TrainerSettings(num_threads=1, heartbeat_s=0.05)
+        quick = TrainerSettings(num_threads=1, heartbeat_s=0.05, files=files)
         self.trainer = Trainer(self.ctx, quick, pool, redis, self.topic)
 
 
@@ -121,9 +124,52 @@ async def test_an_experiment_stopped_by_a_person_ends_without_a_result(bench) ->
     async def stop(topic: str, key: str, value: bytes) -> None:
         await send(topic, key, value)
         if decode(topic, value).data.get("stage") == "walk-forward":
-            await bench.jobs.set_status(made.id, "stopped")
+            await bench.jobs.stop(made.id, "wrong tape")
 
     bench.topic.send = stop
     assert await bench.trainer.work_once()
     stopped = await bench.jobs.get(made.id)
+    assert (stopped.status, stopped.result, stopped.error) == ("stopped", None, "wrong tape")
+
+
+async def test_a_stop_between_the_verdict_and_the_pointer_prevents_the_promotion(
+    bench, pool, redis_client, monkeypatch
+) -> None:
+    made = await bench.jobs.create(SMALL | {"gate": EASY}, "small")
+    put = ArtifactStore.put
+    loop = asyncio.get_running_loop()
+
+    def put_and_stop(store: ArtifactStore, raw: bytes) -> str:
+        """The artifacts are written after the last report, so no heartbeat can notice this stop."""
+        digest = put(store, raw)
+        if raw.startswith(b"{"):
+            asyncio.run_coroutine_threadsafe(bench.jobs.stop(made.id, "too late?"), loop).result()
+        return digest
+
+    monkeypatch.setattr(ArtifactStore, "put", put_and_stop)
+    monkeypatch.setattr(Trainer, "_beat", _silent)
+    assert await bench.trainer.work_once()
+    stopped = await bench.jobs.get(made.id)
     assert (stopped.status, stopped.result) == ("stopped", None)
+    assert await read_pointers(redis_client) == []
+    registry = Registry(pool, redis_client, SystemClock())
+    assert (await registry.history(), await registry.models()) == ([], [])
+    assert [e.data["status"] for e in await bench.jobs.events(made.id) if e.kind == "status"] == ["running", "stopped"]
+
+
+async def _silent(self: Trainer, id: str, lost: asyncio.Event) -> None:
+    """A heartbeat that never comes."""
+
+
+@pytest.mark.parametrize("files", ["", "tapes"])
+async def test_an_experiment_of_the_queue_cannot_read_any_file(tmp_path, pool, redis_client, files) -> None:
+    (tmp_path / "tapes").mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("root:x:0:0\n")
+    bench = Bench(tmp_path, pool, redis_client, str(tmp_path / files) if files else "")
+    made = await bench.jobs.create({"source": {"kind": "file", "path": str(secret)}}, "file")
+    assert await bench.trainer.work_once()
+    failed = await bench.jobs.get(made.id)
+    assert failed.status == "failed"
+    assert "TAPELAB_TRAINER_FILES" in failed.error
+    assert "root:x" not in failed.error

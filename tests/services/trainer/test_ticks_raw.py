@@ -10,7 +10,7 @@ import pytest
 from tapelab.common.clock import ManualClock
 from tapelab.common.errors import ConfigError, GapError, TapelabError
 from tapelab.common.sources.pg_binary import COLUMNS, HEADER, TRAILER, encode_rows
-from tapelab.common.storage.streams import advance_mark
+from tapelab.common.storage.streams import advance_mark, allocate_stream
 from tapelab.quant.ticks import Ticks
 from tapelab.trainer.config import Span
 from tapelab.trainer.ticks_raw import TicksRawSource
@@ -121,3 +121,18 @@ async def test_roots_choose_among_the_symbols_of_the_table(pool) -> None:
     assert [span.symbol for span in spans] == ["WDOZ26", "WINZ26"]
     with pytest.raises(ConfigError, match="got prints of BOVA11, WDOZ26, WINZ26"):
         await source(pool).freeze(raw(symbols=["PETR4"]), note)
+
+
+async def test_a_stream_that_was_never_allocated_fails_at_once(pool) -> None:
+    clock = ManualClock()
+    latest = await allocate_stream(pool, SYMBOL, "simulator", "l")
+    await allocate_stream(pool, "WDOZ26", "simulator", "l")
+    started_ns = clock.monotonic_ns()
+    for stream in (latest + 1, latest + 100):
+        spans = [Span(symbol=SYMBOL, stream=stream, first_seq=0, last_seq=9)]
+        with pytest.raises(ConfigError, match=f"WINZ26 has no stream {stream}.*the latest is {latest}"):
+            await source(pool, clock=clock).load(raw(wait_s=600), spans, note)
+    assert clock.monotonic_ns() == started_ns
+    spans = [Span(symbol=SYMBOL, stream=latest, first_seq=0, last_seq=9)]
+    with pytest.raises(TapelabError, match="the tick sink does not have the prints"):
+        await source(pool, clock=clock).load(raw(wait_s=2), spans, note)

@@ -105,3 +105,18 @@ def test_undefined_figures_become_null() -> None:
         "1": [2, True],
         "c": [0.5, "x", None],
     }
+
+
+@pytest.mark.parametrize("hours", [0.3, 0.35])
+def test_a_tape_too_short_for_its_folds_fails_before_any_training_with_the_counts(hours: float) -> None:
+    short = samples(f"seed=3,days=1,hours={hours}")
+    with pytest.raises(SourceError, match=rf"at least 20 samples for 3 folds, .* got {short.n} samples, and .*fold 1"):
+        split(short, config())
+
+
+def test_a_final_part_of_one_sign_is_found_before_any_training() -> None:
+    pooled = samples()
+    late = pooled.ts_start_ns >= np.quantile(pooled.ts_start_ns, 0.7)
+    rising = pooled._replace(up=np.where(late, 1, pooled.up).astype(np.int8))
+    with pytest.raises(SourceError, match=r"the tune part of .* 0 downs"):
+        split(rising, config(validation={"n_folds": 1}))

@@ -6,6 +6,7 @@ import { useTranslations } from 'use-intl';
 import type { ExperimentItem } from '@/api/types';
 import { nsToMs } from '@/format/time';
 import { Badge, type Tone } from '@/ui/badge';
+import { Button } from '@/ui/button';
 import { GateChecklist } from '@/ui/gate-checklist';
 import { Icon } from '@/ui/icon';
 import { useFormats } from '@/view/formats';
@@ -18,7 +19,15 @@ const TONES: Record<ExperimentItem['status'], Tone> = {
   stopped: 'warn',
 };
 
-export const ExperimentCard = memo(function ExperimentCard({ item, open }: { item: ExperimentItem; open: boolean }) {
+export const ExperimentCard = memo(function ExperimentCard({
+  item,
+  open,
+  onStop,
+}: {
+  item: ExperimentItem;
+  open: boolean;
+  onStop: (item: ExperimentItem) => void;
+}) {
   const t = useTranslations('experiments');
   const formats = useFormats();
   const running = item.status === 'running' || item.status === 'queued';
@@ -29,6 +38,11 @@ export const ExperimentCard = memo(function ExperimentCard({ item, open }: { ite
         <h3 className="min-w-0 flex-1 truncate font-semibold" title={item.id}>
           {item.name}
         </h3>
+        {running && (
+          <Button look="quiet" aria-label={t('stopNamed', { name: item.name })} onClick={() => onStop(item)}>
+            {t('stop')}
+          </Button>
+        )}
         <Badge tone={TONES[item.status]}>{t(`status.${item.status}`)}</Badge>
       </div>
       <p className="mt-0.5 flex flex-wrap gap-x-2 text-2xs text-ink-3">

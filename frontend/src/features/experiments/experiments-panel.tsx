@@ -14,6 +14,7 @@ import { PANEL_HEIGHT } from '@/ui/sizes';
 
 import { ExperimentCard } from './experiment-card';
 import { RunForm } from './run-form';
+import { StopForm } from './stop-form';
 
 /** Cards shown; older experiments are behind a button. */
 const SHOWN = 20;
@@ -23,6 +24,7 @@ export function ExperimentsPanel({ className = '' }: { className?: string }) {
   const t = useTranslations('experiments');
   const live = useChannel<Items<ExperimentItem>>(EXPERIMENTS);
   const [asking, setAsking] = useState(false);
+  const [stopping, setStopping] = useState<ExperimentItem>();
   const [all, setAll] = useState(false);
   const items = live.data?.items;
   // The newest verdict is the one that matters; it is open from the start.
@@ -48,7 +50,7 @@ export function ExperimentsPanel({ className = '' }: { className?: string }) {
         className="max-h-[36rem] min-h-0 flex-1 overflow-auto border-t border-line xl:max-h-none xl:[contain:size]"
       >
         <ul className="divide-y divide-line">
-          {shown?.map((item) => <ExperimentCard key={item.id} item={item} open={item.id === judged} />)}
+          {shown?.map((item) => <ExperimentCard key={item.id} item={item} open={item.id === judged} onStop={setStopping} />)}
         </ul>
         {items && items.length > SHOWN && (
           <div className="p-2 text-center">
@@ -58,6 +60,14 @@ export function ExperimentsPanel({ className = '' }: { className?: string }) {
       </div>
       <Dialog open={asking} onClose={() => setAsking(false)} title={t('form.title')} closeLabel={t('form.close')}>
         <RunForm onDone={() => setAsking(false)} />
+      </Dialog>
+      <Dialog
+        open={stopping !== undefined}
+        onClose={() => setStopping(undefined)}
+        title={t('stopForm.title')}
+        closeLabel={t('form.close')}
+      >
+        {stopping && <StopForm item={stopping} onDone={() => setStopping(undefined)} />}
       </Dialog>
     </Panel>
   );

@@ -54,7 +54,7 @@ export function RunForm({ onDone }: { onDone: () => void }) {
             className={INPUT}
             required
             maxLength={100}
-            pattern="[A-Za-z0-9_.\-]+"
+            pattern="[A-Za-z0-9][A-Za-z0-9_.\-]*"
             value={choice.name}
             onChange={(event) => set({ name: event.target.value })}
           />

@@ -7,9 +7,10 @@ import warnings
 from typing import NoReturn
 
 import typer
+from asyncpg import InterfaceError, PostgresError
 from redis.exceptions import RedisError
 
-from tapelab.cli.commands import bench, halts, letters, models, signals, stack, tapes
+from tapelab.cli.commands import bench, experiments, halts, letters, models, signals, stack, tapes
 from tapelab.common.errors import TapelabError
 from tapelab.common.runtime.kafka import BrokerError
 
@@ -23,6 +24,7 @@ stack.register(app)
 tapes.register(app)
 halts.register(app)
 app.add_typer(models.app, name="models")
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(signals.app, name="signals")
 app.add_typer(letters.app, name="dlq")
 app.add_typer(bench.app, name="bench")
@@ -35,7 +37,7 @@ def main() -> None:
         app()
     except TapelabError as error:
         _fail(str(error))
-    except (ConnectionError, TimeoutError, RedisError, BrokerError) as error:
+    except (ConnectionError, TimeoutError, PostgresError, InterfaceError, RedisError, BrokerError) as error:
         _fail(f"the stack does not answer: {error}; see 'tapelab status'")
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -65,9 +65,13 @@ class EventLog:
     async def append(self, subject: str, kind: EventKind, data: dict[str, Any]) -> Event:
         """Record an event of an experiment or a model."""
         event = await self._jobs.append_event(subject, kind, data)
+        await self.announce(event)
+        return event
+
+    async def announce(self, event: Event) -> None:
+        """Announce an event that is recorded already."""
         if self._send is not None:
             try:
-                await self._send(EVENTS, subject, encode(event))
+                await self._send(EVENTS, event.subject, encode(event))
             except Exception:
                 self._log.exception("an event is recorded but could not be announced on %s", EVENTS)
-        return event

@@ -269,11 +269,23 @@ class ExperimentDetail(ExperimentItem):
 
 
 class ExperimentRequest(BaseModel):
-    """A new experiment. ``config`` is the trainer's experiment configuration; it must have a ``name``."""
+    """A new experiment. ``config`` is the trainer's experiment configuration; it must have a ``name``.
+
+    The name is 1 to 100 letters, digits, '-', '_' and '.', beginning with a letter or a digit.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     config: dict[str, Any]
+
+
+class ExperimentAction(BaseModel):
+    """Something to do with an experiment that is queued or running."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["stop"]
+    reason: str = Field("stopped by hand", min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")
 
 
 class ModelItem(BaseModel):

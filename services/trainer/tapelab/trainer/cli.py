@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tapelab.common.clock import Clock, SystemClock
+from tapelab.common.errors import ConfigError
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import load_pipeline
 from tapelab.common.serving.manifest import MODEL_TXT
@@ -57,7 +58,7 @@ def train_local(
     settings, clock, out = settings or CommonSettings(), clock or SystemClock(), Path(out_dir)
     config = load_config(Path(config_path))
     instruments, pipeline = load_instruments(settings.config_dir), load_pipeline(settings.config_dir)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     store = ArtifactStore(out / "artifacts")
 
     async def work() -> dict[str, Any]:
@@ -102,7 +103,7 @@ def dataset_local(
     config = load_config(Path(config_path))
     instruments = load_instruments(settings.config_dir)
     report = _reporter(on_progress)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
 
     async def work() -> dict[str, Any]:
         async with open_source(config, settings, clock, instruments) as source:
@@ -133,6 +134,18 @@ def dataset_local(
     result = _run(work()) | {"out": str(out)}
     (out / "dataset.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
     return result
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {out}",
+            expected="a folder, or a path at which one can be made",
+            actual="a file of that name" if out.is_file() else str(error.strerror),
+            remedy="name another folder with --out",
+        ) from error
 
 
 def _run(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:

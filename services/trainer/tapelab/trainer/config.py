@@ -4,27 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import yaml
+from msgspec import Meta
 
 from tapelab.common.errors import ConfigError
 from tapelab.common.instruments import Costs
+from tapelab.common.storage.jobs import NAME_PATTERN
 from tapelab.quant.backtest.decision import DecisionParams
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.features import FEATURE_SETS, FeatureSet
+from tapelab.trainer.misfit import explain, shown
 
 SECOND_NS: Final = 1_000_000_000
+_SYMBOL: Final = r"^[!-~]{1,64}\Z"
+_PATH: Final = r"^[^\x00-\x1f\x7f]{0,4096}\Z"
+_WORDS: Final = {
+    NAME_PATTERN: "1 to 100 letters, digits, '-', '_' and '.', beginning with a letter or a digit",
+    _SYMBOL: "1 to 64 printable characters without spaces",
+    _PATH: "at most 4096 printable characters",
+}
+
+# Every number has a range, so that none overflows a time in nanoseconds, and NaN and infinity are outside it.
+Symbol = Annotated[str, Meta(pattern=_SYMBOL)]
+Text = Annotated[str, Meta(max_length=64)]
+#: A sequence or stream number, or a time, that fits PostgreSQL's bigint with room to add to it.
+Count = Annotated[int, Meta(ge=0, le=1 << 62)]
+#: Seconds up to a day; nothing here reaches beyond a session.
+Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
+PositiveSeconds = Annotated[float, Meta(ge=0.001, le=86_400.0)]
+#: A share that is neither nothing nor all.
+Share = Annotated[float, Meta(gt=0.0, lt=1.0)]
+#: A cost: free at best, since trading is not paid for.
+Cost = Annotated[float, Meta(ge=0.0, le=1e6)]
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Prints ``first_seq .. last_seq`` (both included) of one stream of a symbol."""
 
-    symbol: str
-    stream: int
-    first_seq: int
-    last_seq: int
+    symbol: Symbol
+    stream: Count
+    first_seq: Count
+    last_seq: Count
 
     @property
     def n(self) -> int:
@@ -41,16 +64,16 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     kind: Literal["ticks_raw", "topic", "file"] = "ticks_raw"
-    path: str = ""
-    format: str | None = None
-    symbol: str | None = None
+    path: Annotated[str, Meta(pattern=_PATH)] = ""
+    format: Text | None = None
+    symbol: Symbol | None = None
 
 
 class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is predicted: the sign of the return over ``horizon_s`` from the entry."""
 
     kind: Literal["sign_return"] = "sign_return"
-    horizon_s: float = 30.0
+    horizon_s: PositiveSeconds = 30.0
 
 
 class ModelParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,25 +82,25 @@ class ModelParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``linear_c`` is the inverse regularisation of the linear baseline.
     """
 
-    num_leaves: int = 15
-    learning_rate: float = 0.05
-    n_estimators: int = 200
-    early_stopping: int = 25
-    min_data: int = 100
-    feature_fraction: float = 0.8
-    lambda_l2: float = 5.0
-    linear_c: float = 1.0
-    seed: int = 7
+    num_leaves: Annotated[int, Meta(ge=2, le=1_024)] = 15
+    learning_rate: Annotated[float, Meta(ge=1e-6, le=1.0)] = 0.05
+    n_estimators: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    early_stopping: Annotated[int, Meta(ge=1, le=10_000)] = 25
+    min_data: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    feature_fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.8
+    lambda_l2: Annotated[float, Meta(ge=0.0, le=1e9)] = 5.0
+    linear_c: Annotated[float, Meta(ge=1e-9, le=1e9)] = 1.0
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 7
 
 
 class ValidationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Purged walk-forward (``quant.validation.walk_forward``)."""
 
-    n_folds: int = 4
+    n_folds: Annotated[int, Meta(ge=1, le=50)] = 4
     mode: Literal["anchored", "rolling"] = "anchored"
-    embargo_s: float = 5.0
-    min_train: float = 0.4
-    tune_fraction: float = 0.25
+    embargo_s: Seconds = 5.0
+    min_train: Share = 0.4
+    tune_fraction: Share = 0.25
 
 
 class DecisionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,11 +111,11 @@ class DecisionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     its threshold is lowered that far, below the costs if need be, so that there is something to observe.
     """
 
-    cooldown_s: float = 1.0
-    max_hold_s: float | None = None
-    flatten_s: float = 60.0
-    valid_s: float = 2.0
-    shadow_rate: float = 0.02
+    cooldown_s: Seconds = 1.0
+    max_hold_s: PositiveSeconds | None = None
+    flatten_s: Seconds = 60.0
+    valid_s: PositiveSeconds = 2.0
+    shadow_rate: Share = 0.02
 
 
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,15 +128,24 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     that live feature vectors were there to compare.
     """
 
-    p_value: float = 0.05
-    min_periods: int = 3
-    min_trades: int = 30
-    max_latency_us: float = 20_000.0
-    max_abs_diff: float = 1e-6
-    block_s: float = 300.0
-    mean_block: float = 6.0
-    n_boot: int = 2_000
+    p_value: Share = 0.05
+    min_periods: Annotated[int, Meta(ge=1, le=50)] = 3
+    min_trades: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 30
+    max_latency_us: Annotated[float, Meta(gt=0.0, le=1e9)] = 20_000.0
+    max_abs_diff: Annotated[float, Meta(ge=0.0, le=1.0)] = 1e-6
+    block_s: PositiveSeconds = 300.0
+    mean_block: Annotated[float, Meta(ge=1.0, le=1e6)] = 6.0
+    n_boot: Annotated[int, Meta(ge=100, le=100_000)] = 2_000
     require_live: bool = True
+
+
+class ExperimentCosts(Costs, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Costs of one side of a trade, as in ``instruments.yaml``, none of them negative."""
+
+    fee_per_contract: Cost = 0.0
+    fee_bps: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
+    spread_ticks: Cost = 1.0
+    slippage_ticks: Cost = 0.0
 
 
 class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,25 +160,25 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         cut_ts_ns: leave out prints from the first one at or after this event time on.
         latency_ms: from a bar's close to the fill, assumed by labels and backtest.
         costs: instead of those in ``instruments.yaml``, for every symbol.
-        wait_s: how long to wait for the tick sink.
+        wait_s: how long to wait for the tick sink, at most 600 s.
     """
 
-    name: str = "experiment"
-    symbols: tuple[str, ...] = ()
-    roots: tuple[str, ...] = ()
+    name: Annotated[str, Meta(pattern=NAME_PATTERN)] = "experiment"
+    symbols: tuple[Symbol, ...] = ()
+    roots: tuple[Symbol, ...] = ()
     source: SourceConfig = SourceConfig()
     spans: tuple[Span, ...] = ()
-    cut_ts_ns: int | None = None
-    bars: str = "tick:50"
-    feature_set: str = "core"
+    cut_ts_ns: Count | None = None
+    bars: Text = "tick:50"
+    feature_set: Text = "core"
     label: LabelConfig = LabelConfig()
     model: ModelParams = ModelParams()
     validation: ValidationConfig = ValidationConfig()
-    costs: Costs | None = None
-    latency_ms: float = 200.0
+    costs: ExperimentCosts | None = None
+    latency_ms: Annotated[float, Meta(ge=0.0, le=60_000.0)] = 200.0
     decision: DecisionConfig = DecisionConfig()
     gate: GateConfig = GateConfig()
-    wait_s: float = 60.0
+    wait_s: Annotated[float, Meta(ge=0.0, le=600.0)] = 60.0
 
     @property
     def bar_spec(self) -> BarSpec:
@@ -192,17 +224,17 @@ def parse_config(raw: Mapping[str, Any], where: str = "the experiment") -> Exper
     """
     try:
         config = msgspec.convert(raw, ExperimentConfig, strict=False)
+    except msgspec.ValidationError as error:
+        expected, actual = explain(error, raw, ExperimentConfig, _WORDS)
+        raise _does_not_fit(where, expected, actual) from error
+    try:
         spec = BarSpec.parse(config.bars)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise ConfigError(
-            f"{where} does not fit",
-            expected="the fields of an experiment (services/trainer/README.md)",
-            actual=str(error),
-            remedy="correct the field",
-        ) from error
+    except (ValueError, OverflowError) as error:
+        expected, _, _ = str(error).removeprefix("bar specification: expected ").rpartition(", got ")
+        raise _does_not_fit(where, f"bars: {expected or 'a smaller threshold'}", shown(config.bars)) from error
     for good, expected, actual in _checks(config):
         if not good:
-            raise ConfigError(f"{where} does not fit", expected=expected, actual=actual, remedy="correct the value")
+            raise _does_not_fit(where, expected, actual)
     return msgspec.structs.replace(config, bars=str(spec))
 
 
@@ -214,66 +246,60 @@ def load_config(path: Path) -> ExperimentConfig:
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(
-            f"cannot read {path}", expected="a YAML file", actual=str(error), remedy="check the path and the file"
+            f"cannot read {path}", expected="a YAML file", actual=_why(error), remedy="check the path and the file"
         ) from error
     if not isinstance(raw, dict):
-        raise ConfigError(
-            f"{path} does not fit", expected="keys and values", actual=type(raw).__name__, remedy="correct the file"
-        )
+        kind = "nothing" if raw is None else type(raw).__name__
+        raise ConfigError(f"{path} does not fit", expected="keys and values", actual=kind, remedy="correct the file")
     return parse_config(raw, str(path))
 
 
+def _does_not_fit(where: str, expected: str, actual: str) -> ConfigError:
+    return ConfigError(
+        f"{where} does not fit",
+        expected=expected,
+        actual=actual,
+        remedy="correct it (services/trainer/README.md describes the fields)",
+    )
+
+
+def _why(error: Exception) -> str:
+    """Why a file cannot be read as YAML, in one line and without the file's text."""
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, UnicodeDecodeError):
+        return f"a file that is no UTF-8 text (byte {error.start + 1})"
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"a text that is no YAML from line {mark.line + 1}, column {mark.column + 1} on"
+    return "a file that is no YAML text"
+
+
 def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str]]:
-    model, validation, decision, gate = config.model, config.validation, config.decision, config.gate
-    name_fits = bool(config.name) and all(c.isalnum() or c in "-_." for c in config.name)
+    """What the fields must be together: whether they are, what was expected, what came."""
+    source, spans = config.source, config.spans
     return [
-        (name_fits, "name of letters, digits, '-', '_' and '.'", repr(config.name)),
         (
             config.feature_set in FEATURE_SETS,
             f"feature_set: one of {', '.join(FEATURE_SETS)}",
-            config.feature_set,
+            shown(config.feature_set),
+        ),
+        (not (config.symbols and config.roots), "symbols or roots, not both", "both"),
+        (
+            source.kind != "file" or bool(source.path or source.format == "simulator"),
+            "source.path of the file",
+            "none",
+        ),
+        (source.kind != "file" or not spans, "spans only of streams, not of a file", "both"),
+        *(
+            (span.n > 0, f"spans[{i}]: first_seq <= last_seq", f"{span.first_seq} and {span.last_seq}")
+            for i, span in enumerate(spans)
         ),
         (
-            not (config.symbols and config.roots),
-            "symbols or roots, not both",
-            f"{config.symbols} and {config.roots}",
-        ),
-        (config.source.kind != "file" or bool(config.source.path or config.source.format), "source.path", "none"),
-        (config.source.kind != "file" or not config.spans, "spans only of streams, not of a file", "both"),
-        (all(span.n > 0 for span in config.spans), "spans with first_seq <= last_seq", str(config.spans)),
-        (
-            len({span.symbol for span in config.spans}) == len(config.spans),
+            len({span.symbol for span in spans}) == len(spans),
             "one span per symbol",
-            str(config.spans),
-        ),
-        (config.label.horizon_s > 0, "label.horizon_s > 0", str(config.label.horizon_s)),
-        (config.latency_ms >= 0, "latency_ms >= 0", str(config.latency_ms)),
-        (2 <= model.num_leaves <= 1024, "model.num_leaves in 2..1024", str(model.num_leaves)),
-        (0 < model.learning_rate <= 1, "model.learning_rate in (0, 1]", str(model.learning_rate)),
-        (1 <= model.n_estimators <= 10_000, "model.n_estimators in 1..10000", str(model.n_estimators)),
-        (model.early_stopping >= 1, "model.early_stopping >= 1", str(model.early_stopping)),
-        (model.min_data >= 1, "model.min_data >= 1", str(model.min_data)),
-        (0 < model.feature_fraction <= 1, "model.feature_fraction in (0, 1]", str(model.feature_fraction)),
-        (model.lambda_l2 >= 0 and model.linear_c > 0, "model.lambda_l2 >= 0, model.linear_c > 0", str(model)),
-        (1 <= validation.n_folds <= 50, "validation.n_folds in 1..50", str(validation.n_folds)),
-        (validation.embargo_s >= 0, "validation.embargo_s >= 0", str(validation.embargo_s)),
-        (
-            0 < validation.min_train < 1 and 0 < validation.tune_fraction < 1,
-            "validation.min_train and tune_fraction in (0, 1)",
-            str(validation),
-        ),
-        (
-            decision.cooldown_s >= 0 and decision.flatten_s >= 0 and decision.valid_s > 0,
-            "decision.cooldown_s >= 0, flatten_s >= 0, valid_s > 0",
-            str(decision),
-        ),
-        (0 < decision.shadow_rate < 1, "decision.shadow_rate in (0, 1)", str(decision.shadow_rate)),
-        (0 < gate.p_value < 1, "gate.p_value in (0, 1)", str(gate.p_value)),
-        (
-            gate.block_s > 0 and gate.mean_block >= 1 and gate.n_boot >= 100,
-            "gate.block_s > 0, mean_block >= 1, n_boot >= 100",
-            str(gate),
+            shown([span.symbol for span in spans]),
         ),
     ]

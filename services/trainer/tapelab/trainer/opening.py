@@ -12,6 +12,7 @@ from tapelab.common.instruments import Instruments
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage.postgres import create_pool
 from tapelab.trainer.config import ExperimentConfig
+from tapelab.trainer.files import AllowedFiles
 from tapelab.trainer.sources import FileSource, TickSource
 from tapelab.trainer.ticks_raw import Heads, TicksRawSource
 from tapelab.trainer.topic_ticks import TopicSource, published_heads
@@ -26,15 +27,17 @@ async def open_source(
     *,
     pool: asyncpg.Pool | None = None,
     in_stack: bool = False,
+    files: AllowedFiles | None = None,
 ) -> AsyncIterator[TickSource]:
     """The experiment's source of prints.
 
     Args:
         pool: connections to use; without it, ``ticks_raw`` opens its own.
         in_stack: a broker is there, so that freezing waits for the tick sink to have what was published.
+        files: the files that may be read; without it, all.
     """
     if config.source.kind == "file":
-        yield FileSource(instruments)
+        yield FileSource(instruments, files)
     elif config.source.kind == "topic":
         yield TopicSource(settings, instruments)
     else:

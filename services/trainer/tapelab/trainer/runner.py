@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,6 +21,7 @@ from tapelab.common.schemas.features import FeatureVector
 from tapelab.common.serving.load import load_model
 from tapelab.common.serving.manifest import Manifest, encode_manifest
 from tapelab.common.storage.artifacts import ArtifactStore
+from tapelab.common.storage.jobs import Finish
 from tapelab.common.storage.pointers import Pointer
 from tapelab.common.storage.registry import GateRule, Registry
 from tapelab.trainer import gate
@@ -36,9 +38,21 @@ from tapelab.trainer.train import FinalModel, FoldOutcome, fit_final, run_fold, 
 
 #: Rows on which the runtimes are measured and compared.
 _MEASURED_ROWS: Final = 2_000
+#: The one step that is told after the result is written.
+PROMOTION: Final = "promotion"
 
 LiveVectors = Callable[[Sequence[SymbolData]], Awaitable[list[FeatureVector]]]
 T = TypeVar("T")
+
+
+@asynccontextmanager
+async def _unheld() -> AsyncIterator[Finish]:
+    """Outside a queue there is nobody to hold an experiment against, and nowhere to write its result."""
+
+    async def finish(result: dict[str, Any]) -> None:
+        return None
+
+    yield finish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +63,8 @@ class Deps:
         frozen: spans of an earlier attempt, which this one takes up again.
         registry: where the model goes; None keeps it in the artifact store alone.
         live_vectors: reads vectors that the stack computed live; None outside a stack.
+        finishing: holds the experiment while its model is registered and its result written, so that a stop
+            comes before both or after both; it raises Stopped where the experiment is not ours any more.
         should_stop: asked between steps and between boosting rounds, from any thread.
         binary: where LightGBM's binary data set stays; None leaves it in a temporary folder.
     """
@@ -64,6 +80,7 @@ class Deps:
     frozen: tuple[Span, ...] = ()
     registry: Registry | None = None
     live_vectors: LiveVectors | None = None
+    finishing: Callable[[], AbstractAsyncContextManager[Finish]] = _unheld
     should_stop: Callable[[], bool] = lambda: False
     binary: Path | None = None
 
@@ -81,7 +98,7 @@ async def run_experiment(config: ExperimentConfig, deps: Deps, report: Report) -
         timings_s.
 
     Raises:
-        Stopped: ``deps.should_stop`` turned true.
+        Stopped: ``deps.should_stop`` turned true, or the experiment is not ours any more.
         TapelabError: with what was expected, what came and what to do.
     """
     return await _Run(config, deps, report).run()
@@ -124,20 +141,25 @@ class _Run:
             "manifest", build_manifest, proven, config, deps.code_version, deps.experiment_id, deps.clock.now_ns()
         )
         stored = await self._thread("store", self._store, manifest, exported, rows, final)
-        pointer = await self._register(manifest, rules, good)
-        self._lap("total", started_ns)
-        return {
-            "model_id": manifest.model_id,
-            "digest": stored,
-            "gate": {"passed": good, "rules": [plain(msgspec.to_builtins(rule)) for rule in rules]},
-            "pointer": None if pointer is None else plain(msgspec.to_builtins(pointer)),
-            "metrics": evaluation.metrics,
-            "spans": [plain(msgspec.to_builtins(span)) for span in spans],
-            "data_digest": digest,
-            "backend": exported.backend,
-            "threshold": manifest.decision.threshold,
-            "timings_s": dict(self._timings),
-        }
+        async with deps.finishing() as finish:
+            pointer = await self._register(manifest, rules, good)
+            self._lap("total", started_ns)
+            result = {
+                "model_id": manifest.model_id,
+                "digest": stored,
+                "gate": {"passed": good, "rules": [plain(msgspec.to_builtins(rule)) for rule in rules]},
+                "pointer": None if pointer is None else plain(msgspec.to_builtins(pointer)),
+                "metrics": evaluation.metrics,
+                "spans": [plain(msgspec.to_builtins(span)) for span in spans],
+                "data_digest": digest,
+                "backend": exported.backend,
+                "threshold": manifest.decision.threshold,
+                "timings_s": dict(self._timings),
+            }
+            await finish(result)
+        if pointer is not None:
+            await self._tell(PROMOTION, 0.99, plain(msgspec.to_builtins(pointer)))
+        return result
 
     async def _etl(self, loaded: list[SymbolTicks]) -> tuple[list[SymbolData], Samples, str]:
         config, instruments = self._config, self._deps.instruments
@@ -220,16 +242,13 @@ class _Run:
             return None
         await deps.registry.add_model(manifest, deps.experiment_id, gate=rules)
         if good:
-            pointer = await deps.registry.set_pointer(
+            return await deps.registry.set_pointer(
                 "champion", manifest.model_id, "live", reason="passed the gate", gate=rules
             )
-        else:
-            failed = "; ".join(f"{rule.id}: {rule.reason}" for rule in rules if not rule.passed)
-            pointer = await deps.registry.set_pointer(
-                "challenger", manifest.model_id, "shadow", reason=f"refused by the gate: {failed}", gate=rules
-            )
-        await self._tell("promotion", 0.99, plain(msgspec.to_builtins(pointer)))
-        return pointer
+        failed = "; ".join(f"{rule.id}: {rule.reason}" for rule in rules if not rule.passed)
+        return await deps.registry.set_pointer(
+            "challenger", manifest.model_id, "shadow", reason=f"refused by the gate: {failed}", gate=rules
+        )
 
     async def _report(self, stage: str, fraction: float, data: dict[str, Any]) -> None:
         if self._deps.should_stop():

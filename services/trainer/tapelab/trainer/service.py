@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from prometheus_client import Counter
@@ -22,18 +24,19 @@ from tapelab.common.schemas.events import EventKind
 from tapelab.common.settings import load
 from tapelab.common.storage import redis as redis_storage
 from tapelab.common.storage.artifacts import ArtifactStore
-from tapelab.common.storage.jobs import Experiment, Jobs
+from tapelab.common.storage.jobs import Experiment, Finish, Jobs
 from tapelab.common.storage.postgres import apply_schema, create_pool
 from tapelab.common.storage.registry import Registry
 from tapelab.trainer.config import Span, parse_config
+from tapelab.trainer.files import AllowedFiles
 from tapelab.trainer.opening import open_source
 from tapelab.trainer.parity import live_vectors
 from tapelab.trainer.progress import Stopped
-from tapelab.trainer.runner import Deps, run_experiment
+from tapelab.trainer.runner import PROMOTION, Deps, run_experiment
 from tapelab.trainer.settings import TrainerSettings
 
 #: Which kind of event a step is; every other one is progress.
-_KINDS: Final[dict[str, EventKind]] = {"gate": "gate", "promotion": "promotion", "evaluated": "metric"}
+_KINDS: Final[dict[str, EventKind]] = {"gate": "gate", PROMOTION: "promotion", "evaluated": "metric"}
 _FROZEN: Final = "frozen"
 
 
@@ -93,14 +96,14 @@ class Trainer:
         try:
             await self._event(experiment.id, "status", {"status": "running", "attempt": experiment.attempts})
             result = await self._experiment(experiment, lost)
-            await self._settle(experiment.id, "done", result=result)
+            done = {"status": "done", "model_id": result["model_id"], "gate_passed": result["gate"]["passed"]}
+            await self._event(experiment.id, "status", done)
             self._log("experiment timed", experiment, timings_s=result["timings_s"])
             return "done"
         except Stopped:
             if lost.is_set():
                 return "stopped"
-            await self._settle(experiment.id, "queued")
-            return "queued"
+            return await self._settle(experiment.id, "queued")
         except TapelabError as error:
             return await self._fail(experiment, str(error))
         except Exception as error:
@@ -118,14 +121,28 @@ class Trainer:
         pipeline = load_pipeline(common.config_dir)
 
         async def report(stage: str, fraction: float, data: dict[str, Any]) -> None:
-            if not await self._jobs.heartbeat(experiment.id, self._worker, progress=fraction, stage=stage):
+            # A promotion is told when the experiment is done, and then it has no heartbeat any more.
+            if stage != PROMOTION and not await self._jobs.heartbeat(
+                experiment.id, self._worker, progress=fraction, stage=stage
+            ):
                 lost.set()
                 raise Stopped
             await self._event(
                 experiment.id, _KINDS.get(stage, "progress"), {"stage": stage, "progress": fraction, **data}
             )
 
-        async with open_source(config, common, ctx.clock, instruments, pool=self._pool, in_stack=True) as source:
+        @asynccontextmanager
+        async def finishing() -> AsyncIterator[Finish]:
+            async with self._jobs.finishing(experiment.id, self._worker) as finish:
+                if finish is None:
+                    lost.set()
+                    raise Stopped
+                yield finish
+
+        files = AllowedFiles(self._settings.files)
+        async with open_source(
+            config, common, ctx.clock, instruments, pool=self._pool, in_stack=True, files=files
+        ) as source:
             deps = Deps(
                 clock=ctx.clock,
                 instruments=instruments,
@@ -138,6 +155,7 @@ class Trainer:
                 frozen=await self._frozen(experiment),
                 registry=self._registry,
                 live_vectors=None if config.source.kind == "file" else functools.partial(live_vectors, common),
+                finishing=finishing,
                 should_stop=lambda: lost.is_set() or ctx.stopping.is_set(),
             )
             return await run_experiment(config, deps, report)
@@ -158,20 +176,17 @@ class Trainer:
 
     async def _fail(self, experiment: Experiment, error: str) -> str:
         self._log("experiment failed", experiment, error=error)
-        await self._settle(experiment.id, "failed", error=error)
-        return "failed"
+        return await self._settle(experiment.id, "failed", error=error)
 
-    async def _settle(
-        self, id: str, status: Any, *, error: str | None = None, result: dict[str, Any] | None = None
-    ) -> None:
+    async def _settle(self, id: str, status: Literal["queued", "failed"], *, error: str | None = None) -> str:
         try:
-            await self._jobs.set_status(id, status, error, result, worker=self._worker)
+            await self._jobs.set_status(id, status, error, worker=self._worker)
         except RegistryError as lost:
-            # Another worker holds it by now; its word counts.
+            # It was stopped, or another worker holds it by now; their word counts.
             self._ctx.log.warning(str(lost))
-            return
-        summary = {} if result is None else {"model_id": result["model_id"], "gate_passed": result["gate"]["passed"]}
-        await self._event(id, "status", {"status": status, **({"error": error} if error else {}), **summary})
+            return "stopped"
+        await self._event(id, "status", {"status": status, **({"error": error} if error else {})})
+        return status
 
     async def _event(self, subject: str, kind: EventKind, data: dict[str, Any]) -> None:
         event = await self._jobs.append_event(subject, kind, data)

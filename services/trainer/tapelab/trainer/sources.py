@@ -12,6 +12,7 @@ from tapelab.common.instruments import Instruments
 from tapelab.common.sources.detect import open_tape
 from tapelab.quant.ticks import Ticks
 from tapelab.trainer.config import ExperimentConfig, Span
+from tapelab.trainer.files import AllowedFiles
 from tapelab.trainer.progress import Report
 
 
@@ -74,20 +75,26 @@ def rows_before_cut(ticks: Ticks, cut_ts_ns: int | None) -> int:
 
 
 class FileSource:
-    """A tape file or the simulator; each symbol is stream 0 of itself, its prints counted from 0."""
+    """A tape file or the simulator; each symbol is stream 0 of itself, its prints counted from 0.
 
-    def __init__(self, instruments: Instruments) -> None:
+    Args:
+        files: the files that may be read; without it, all.
+    """
+
+    def __init__(self, instruments: Instruments, files: AllowedFiles | None = None) -> None:
         self._instruments = instruments
+        self._files = files
         self._tape: dict[str, Ticks] = {}
 
     async def freeze(self, config: ExperimentConfig, report: Report) -> list[Span]:
         """All prints of the wanted symbols up to the cut.
 
         Raises:
+            ConfigError: the file may not be read.
             SourceError: the tape cannot be read, or holds nothing before the cut.
         """
         await report("reading the tape", 0.01, {"path": config.source.path, "format": config.source.format})
-        self._tape = await asyncio.to_thread(_read, config)
+        self._tape = await asyncio.to_thread(_read, config, self._files)
         spans = []
         for symbol in wanted(config, list(self._tape), self._instruments):
             n = rows_before_cut(self._tape[symbol], config.cut_ts_ns)
@@ -104,7 +111,7 @@ class FileSource:
     async def load(self, config: ExperimentConfig, spans: list[Span], report: Report) -> list[SymbolTicks]:
         """The prints; the tape's last session counts as over where nothing was cut off."""
         if not self._tape:
-            self._tape = await asyncio.to_thread(_read, config)
+            self._tape = await asyncio.to_thread(_read, config, self._files)
         loaded = []
         for span in spans:
             whole = self._tape[span.symbol]
@@ -114,10 +121,12 @@ class FileSource:
         return loaded
 
 
-def _read(config: ExperimentConfig) -> dict[str, Ticks]:
+def _read(config: ExperimentConfig, files: AllowedFiles | None = None) -> dict[str, Ticks]:
     only = frozenset(config.symbols) if config.symbols else None
     source = config.source
-    tape = open_tape(source.path, source.format, symbol=source.symbol, only=only)
+    # The simulator's path is a text of options.
+    path = source.path if files is None or source.format == "simulator" else files.check(source.path)
+    tape = open_tape(path, source.format, symbol=source.symbol, only=only)
     chunks: dict[str, list[Ticks]] = {}
     for chunk in tape.chunks():
         chunks.setdefault(chunk.symbol, []).append(chunk.ticks)

@@ -11,7 +11,7 @@ from tapelab.common.clock import Clock
 from tapelab.common.errors import ConfigError, GapError, TapelabError
 from tapelab.common.instruments import Instruments
 from tapelab.common.sources.pg_binary import read_span
-from tapelab.common.storage.streams import sink_marks
+from tapelab.common.storage.streams import is_allocated, latest_stream, sink_marks
 from tapelab.quant.ticks import Ticks
 from tapelab.trainer.config import ExperimentConfig, Span
 from tapelab.trainer.progress import Report
@@ -66,10 +66,15 @@ class TicksRawSource:
         """The prints of spans, once the sink has them.
 
         Raises:
+            ConfigError: a span's stream was never allocated.
             GapError: a sequence number within a span is missing or double.
             SourceError: a span's end is missing, or rows are not the tick sink's.
             TapelabError: the sink did not get there in time.
         """
+        marks = await sink_marks(self._pool)
+        for span in spans:
+            if (span.symbol, span.stream) not in marks:
+                await self._check_allocated(span)
         total, done, loaded = sum(span.n for span in spans), 0, []
         for span in spans:
             await self._wait(span.symbol, span.stream, span.last_seq + 1, config.wait_s, report)
@@ -131,6 +136,18 @@ class TicksRawSource:
                     "waiting for the tick sink", 0.01, {"symbol": symbol, "written": mark, "expected": next_seq}
                 )
             await self._clock.sleep(_POLL_S)
+
+    async def _check_allocated(self, span: Span) -> None:
+        """Nothing will ever come of a stream that no source has begun, so there is nothing to wait for."""
+        if await is_allocated(self._pool, span.symbol, span.stream):
+            return
+        latest = await latest_stream(self._pool, span.symbol)
+        raise ConfigError(
+            f"{span.symbol} has no stream {span.stream}",
+            expected="a stream that a source has begun",
+            actual=f"none of that number; the latest is {'none' if latest is None else latest}",
+            remedy="correct the span, or leave spans out to train on the latest stream",
+        )
 
     async def _check_complete(self, span: Span) -> None:
         """No sequence number within the span is left out or there twice; its ends are checked by reading it."""

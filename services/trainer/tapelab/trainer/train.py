@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -50,14 +51,14 @@ class FinalModel(NamedTuple):
 
 
 def split(samples: Samples, config: ExperimentConfig) -> list[Fold]:
-    """The folds of an experiment.
+    """The folds of an experiment, each and the final fit with enough to learn from.
 
     Raises:
         SourceError: the span is too short for them.
     """
     validation = config.validation
     try:
-        return purged_walk_forward(
+        folds = purged_walk_forward(
             samples.ts_start_ns,
             samples.ts_end_ns,
             n_folds=validation.n_folds,
@@ -67,7 +68,35 @@ def split(samples: Samples, config: ExperimentConfig) -> list[Fold]:
             tune_fraction=validation.tune_fraction,
         )
     except ValueError as error:
-        raise _too_short(samples, str(error)) from error
+        # "fold 1 of 3 has no tune samples: expected ..."
+        raise _too_short(samples, config, str(error).rpartition(": expected")[0]) from error
+    final = split_final(samples, config)
+    parts = [(f"fold {k}", fold.train, fold.tune) for k, fold in enumerate(folds, start=1)]
+    for of, train, tune in (*parts, ("the final fit", final.train, final.tune)):
+        for name, rows in (("training", train), ("tune", tune)):
+            moved = rows[samples.moved[rows]]
+            ups = int(samples.up[moved].sum())
+            if not 0 < ups < len(moved):
+                downs = len(moved) - ups
+                raise _too_short(samples, config, f"the {name} part of {of} has {ups} ups and {downs} downs")
+    return folds
+
+
+def split_final(samples: Samples, config: ExperimentConfig) -> TuneSplit:
+    """What the final fit learns from and is tuned on.
+
+    Raises:
+        SourceError: the span is too short.
+    """
+    try:
+        return purged_tune_split(
+            samples.ts_start_ns,
+            samples.ts_end_ns,
+            embargo_ns=config.embargo_ns,
+            tune_fraction=config.validation.tune_fraction,
+        )
+    except ValueError as error:
+        raise _too_short(samples, config, "the final fit has nothing to train or nothing to tune on") from error
 
 
 def run_fold(
@@ -81,7 +110,6 @@ def run_fold(
     """Fit model and baseline on a fold's training part, set them up on its tune part, judge them on its test.
 
     Raises:
-        SourceError: a part holds one sign only.
         Stopped: ``should_stop`` turned true.
     """
     train, tune = _moved(samples, fold.train), _moved(samples, fold.tune)
@@ -129,18 +157,10 @@ def fit_final(
         binary: where the data set is written.
 
     Raises:
-        SourceError: the span is too short, or a part holds one sign only.
+        SourceError: the span is too short.
         Stopped: ``should_stop`` turned true.
     """
-    try:
-        parts = purged_tune_split(
-            samples.ts_start_ns,
-            samples.ts_end_ns,
-            embargo_ns=config.embargo_ns,
-            tune_fraction=config.validation.tune_fraction,
-        )
-    except ValueError as error:
-        raise _too_short(samples, str(error)) from error
+    parts = split_final(samples, config)
     train, tune = _moved(samples, parts.train), _moved(samples, parts.tune)
     data = save_binary(samples, config.features.names, gbdt.parameters(config.model, num_threads), binary)
     data.construct()
@@ -154,17 +174,19 @@ def fit_final(
 
 def _moved(samples: Samples, rows: Rows) -> Rows:
     """Rows whose price moved: the samples a classifier learns from."""
-    kept = rows[samples.moved[rows]]
-    ups = int(samples.up[kept].sum())
-    if not 0 < ups < len(kept):
-        raise _too_short(samples, f"a part with {ups} ups among {len(kept)} samples that moved")
-    return kept
+    return rows[samples.moved[rows]]
 
 
-def _too_short(samples: Samples, actual: str) -> SourceError:
+def _too_short(samples: Samples, config: ExperimentConfig, detail: str) -> SourceError:
+    validation = config.validation
+    # The smallest part that must hold an up and a down, and one sample for each test period.
+    smallest = validation.min_train * min(validation.tune_fraction, 1.0 - validation.tune_fraction)
+    needed = math.ceil(max(2.0 / smallest, validation.n_folds / (1.0 - validation.min_train)))
+    purged_s = config.label.horizon_s + config.latency_ms / 1e3 + validation.embargo_s
     return SourceError(
         "the span is too short for the validation",
-        expected="samples of both signs in every part of every fold",
-        actual=f"{actual} ({samples.n} samples)",
-        remedy="take a longer span, fewer folds, smaller bars, or a shorter horizon or embargo",
+        expected=f"at least {needed} samples for {validation.n_folds} folds, with ups and downs in every training and "
+        f"tune part after {purged_s:g} s before each cut are purged",
+        actual=f"{samples.n} samples" + (f", and {detail}" if detail else ""),
+        remedy="take a longer span or a later cut, fewer folds, smaller bars, or a shorter horizon or embargo",
     )

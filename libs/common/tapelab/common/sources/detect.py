@@ -116,11 +116,10 @@ def _recognise(
         return name, file
     if optional and not member.path.name.lower().endswith(TAPE_SUFFIXES):
         return None
-    first = head.split(b"\n", 1)[0].strip()[:100].decode("utf-8", errors="replace")
     raise SourceError(
         f"{member.label} is no tape" if format is None else f"{member.label} is no {format} tape",
         expected=f"a file of format {format or ', '.join(FORMATS)}",
-        actual=f"a file named {member.name} that begins with {first!r}",
+        actual=f"a file named {member.name} with something else in it",
         remedy="check the file, its name (LEAN needs the day, Binance the symbol in it) or name the format",
     )
 

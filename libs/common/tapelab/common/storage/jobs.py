@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 import asyncpg
@@ -18,10 +20,19 @@ Status = Literal["queued", "running", "done", "failed", "stopped"]
 STALE_NS: Final = 30_000_000_000
 #: An experiment whose workers died so often is failed: it probably kills them.
 MAX_ATTEMPTS: Final = 3
+#: A name that is the beginning of a model's id as well, and so stands in addresses, labels and commands.
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z"
+
+#: Writes the result of an experiment that is held; see :meth:`Jobs.finishing`.
+Finish = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class UnknownExperiment(RegistryError):
     """There is no experiment of that id."""
+
+
+class ExperimentEnded(RegistryError):
+    """The experiment is neither queued nor running any more."""
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,16 +155,16 @@ class Jobs:
         """Move an experiment to a status; a result that is not given stays as it is.
 
         Args:
-            worker: where given, the change counts only while that worker holds the experiment.
+            worker: where given, the change counts only while that worker runs the experiment.
 
         Raises:
             UnknownExperiment: there is no such experiment.
-            RegistryError: another worker holds it.
+            RegistryError: another worker holds it, or it was stopped.
         """
         row = await self._pool.fetchrow(
             "UPDATE experiments SET status = $2, error = $3, result = coalesce($4, result), updated_ns = $5, "
             "progress = CASE WHEN $2 = 'done' THEN 1 ELSE progress END "
-            f"WHERE id = $1 AND ($6::text IS NULL OR worker = $6) RETURNING {_COLUMNS}",
+            f"WHERE id = $1 AND ($6::text IS NULL OR worker = $6 AND status = 'running') RETURNING {_COLUMNS}",
             id,
             status,
             error,
@@ -165,11 +176,81 @@ class Jobs:
             held = await self.get(id)
             raise RegistryError(
                 f"experiment {id} is not this worker's",
-                expected=f"worker {worker}",
-                actual=f"worker {held.worker}",
-                remedy="drop the result; the other worker runs it again",
+                expected=f"running, worker {worker}",
+                actual=f"{held.status}, worker {held.worker}",
+                remedy="drop the result; another worker runs it again, or it was stopped",
             )
         return Experiment(**row)
+
+    async def stop(self, id: str, reason: str) -> tuple[Experiment, Event]:
+        """Stop an experiment that waits or runs, and record it; its worker learns of it by its next heartbeat.
+
+        Args:
+            reason: kept as the experiment's ``error``.
+
+        Raises:
+            UnknownExperiment: there is no such experiment.
+            ExperimentEnded: it has ended already.
+        """
+        async with self._pool.acquire() as conn, conn.transaction():
+            row = await conn.fetchrow(
+                "UPDATE experiments SET status = 'stopped', error = $2, updated_ns = $3 "
+                f"WHERE id = $1 AND status IN ('queued', 'running') RETURNING {_COLUMNS}",
+                id,
+                reason,
+                self._clock.now_ns(),
+            )
+            if row is not None:
+                return Experiment(**row), await self._append(conn, id, "status", _stopped(reason))
+        ended = await self.get(id)
+        raise ExperimentEnded(
+            f"experiment {id} has ended",
+            expected="an experiment that is queued or running",
+            actual=ended.status,
+            remedy="there is nothing to stop; a model that it made is taken back by a rollback",
+        )
+
+    async def stop_all(self, reason: str) -> builtins.list[str]:
+        """Stop every experiment that waits or runs, and record it; their ids, oldest first."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            rows = await conn.fetch(
+                "UPDATE experiments SET status = 'stopped', error = $1, updated_ns = $2 "
+                "WHERE status IN ('queued', 'running') RETURNING number, id",
+                reason,
+                self._clock.now_ns(),
+            )
+            stopped = [row["id"] for row in sorted(rows, key=lambda row: int(row["number"]))]
+            for id in stopped:
+                await self._append(conn, id, "status", _stopped(reason))
+        return stopped
+
+    @asynccontextmanager
+    async def finishing(self, id: str, worker: str) -> AsyncIterator[Finish | None]:
+        """Hold an experiment while its worker registers what it made; a stop that comes meanwhile waits.
+
+        So what is registered and the status ``done`` happen together or, after a stop, not at all.
+        Heartbeats wait as well: inside, call none and await none.
+
+        Yields:
+            writes the result and the status ``done``; None where the experiment is no longer this worker's.
+        """
+        async with self._pool.acquire() as conn, conn.transaction():
+            held = await conn.fetchval(
+                "SELECT 1 FROM experiments WHERE id = $1 AND worker = $2 AND status = 'running' FOR UPDATE",
+                id,
+                worker,
+            )
+
+            async def finish(result: dict[str, Any]) -> None:
+                await conn.execute(
+                    "UPDATE experiments SET status = 'done', error = NULL, result = $2, updated_ns = $3, progress = 1 "
+                    "WHERE id = $1",
+                    id,
+                    result,
+                    self._clock.now_ns(),
+                )
+
+            yield finish if held else None
 
     async def get(self, id: str) -> Experiment:
         """One experiment.
@@ -207,19 +288,23 @@ class Jobs:
 
     async def append_event(self, subject: str, kind: EventKind, data: dict[str, Any]) -> Event:
         """Record what happened; ``seq`` follows the subject's last one without a hole."""
-        now = self._clock.now_ns()
         async with self._pool.acquire() as conn, conn.transaction():
-            # The lock comes in a statement of its own, so that the next one sees what the holder wrote.
-            await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('event:' || $1, 0))", subject)
-            seq = await conn.fetchval(
-                "INSERT INTO experiment_events (subject, seq, kind, ts_ns, data) "
-                "SELECT $1, coalesce(max(seq), 0) + 1, $2, $3, $4 FROM experiment_events WHERE subject = $1 "
-                "RETURNING seq",
-                subject,
-                kind,
-                now,
-                data,
-            )
+            return await self._append(conn, subject, kind, data)
+
+    async def _append(self, conn: Any, subject: str, kind: EventKind, data: dict[str, Any]) -> Event:
+        """Record an event within the connection's transaction."""
+        now = self._clock.now_ns()
+        # The lock comes in a statement of its own, so that the next one sees what the holder wrote.
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('event:' || $1, 0))", subject)
+        seq = await conn.fetchval(
+            "INSERT INTO experiment_events (subject, seq, kind, ts_ns, data) "
+            "SELECT $1, coalesce(max(seq), 0) + 1, $2, $3, $4 FROM experiment_events WHERE subject = $1 "
+            "RETURNING seq",
+            subject,
+            kind,
+            now,
+            data,
+        )
         return Event(subject=subject, seq=seq, kind=kind, ts_ns=now, data=data)
 
     async def events(self, subject: str, after_seq: int = 0, limit: int = 1000) -> builtins.list[Event]:
@@ -232,3 +317,7 @@ class Jobs:
             limit,
         )
         return [Event(**row) for row in rows]
+
+
+def _stopped(reason: str) -> dict[str, Any]:
+    return {"status": "stopped", "reason": reason}

@@ -27,6 +27,13 @@ async def seen_symbols(pool: asyncpg.Pool) -> list[str]:
     return sorted(row["symbol"] for row in rows)
 
 
+async def is_allocated(pool: asyncpg.Pool, symbol: str, stream: int) -> bool:
+    """Whether a symbol ever had a stream of that number."""
+    return bool(
+        await pool.fetchval("SELECT EXISTS (SELECT FROM streams WHERE symbol = $1 AND stream = $2)", symbol, stream)
+    )
+
+
 async def sink_marks(pool: asyncpg.Pool) -> dict[tuple[str, int], int]:
     """Per (symbol, stream): the first sequence number that is not in ``ticks_raw`` yet."""
     rows = await pool.fetch("SELECT symbol, stream, next_seq FROM tick_sink_marks")

@@ -1,19 +1,20 @@
-"""Experiments: start one, watch them."""
+"""Experiments: start one, watch them, stop one."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+import re
+from typing import Annotated
 
+import asyncpg
 from fastapi import APIRouter, Query, Response
 
 from tapelab.api import schemas
 from tapelab.api.convert import experiment_detail, experiment_item
 from tapelab.api.deps import Given
 from tapelab.api.problem import invalid
+from tapelab.common.storage.jobs import NAME_PATTERN
 
 router = APIRouter(tags=["experiments"])
-
-_MAX_NAME: Final = 100
 
 
 @router.get("/ml/experiments")
@@ -37,14 +38,32 @@ async def create_experiment(
 ) -> schemas.ExperimentDetail:
     """Queue an experiment. The trainer checks its configuration and fails it with a reason where it is wrong."""
     name = request.config.get("name")
-    if not isinstance(name, str) or not name.strip() or len(name) > _MAX_NAME:
+    if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
         raise invalid(
-            "config.name", expected=f"a text of 1 to {_MAX_NAME} characters", actual=repr(name)[: 2 * _MAX_NAME]
+            "config.name",
+            expected="1 to 100 letters, digits, '-', '_' and '.', beginning with a letter or a digit",
+            actual=ascii(name)[:200],
         )
-    row = await deps.jobs.create(request.config, name.strip())
+    try:
+        row = await deps.jobs.create(request.config, name)
+    except asyncpg.UntranslatableCharacterError as error:
+        raise invalid("config", expected="texts without NUL characters", actual="one with \\u0000") from error
     event = await deps.events.append(row.id, "status", {"status": row.status, "name": row.name})
     await deps.experiments.refresh()
     response.headers["Location"] = f"/ml/experiments/{row.id}"
+    return experiment_detail(row, [event])
+
+
+@router.post("/ml/experiments/{id}/actions", status_code=202)
+async def act_on_experiment(deps: Given, id: str, request: schemas.ExperimentAction) -> schemas.ExperimentDetail:
+    """Stop an experiment that is queued or running.
+
+    It is stopped at once, and nothing of it is registered any more; the trainer gives a running one up within
+    seconds. One that has ended is a conflict.
+    """
+    row, event = await deps.jobs.stop(id, request.reason)
+    await deps.events.announce(event)
+    await deps.experiments.refresh()
     return experiment_detail(row, [event])
 
 
