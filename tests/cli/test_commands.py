@@ -68,6 +68,9 @@ def test_bars_are_the_offline_bars_with_one_column_per_field(repository: Path, t
         (("bars", "{tmp}/none.csv", "--spec", "tick:100", "--out", "{tmp}/x.parquet"), "none.csv"),
         (("bars", "{tmp}/empty.csv", "--spec", "tick:100", "--out", "{tmp}/x.parquet"), "empty.csv"),
         (("train", "{tmp}/none.yaml"), "none.yaml"),
+        (("train", "{tmp}/bytes"), "no UTF-8 text"),
+        (("dataset", "{tmp}/bytes"), "no UTF-8 text"),
+        (("train", "config/experiments/simulator.yaml", "--out", "{tmp}/bytes"), "a file of that name"),
         (("bars", "{tape}", "--spec", "tick:100", "--out", "{tmp}"), "--out"),
         (("train", "config/experiments/default.yaml"), "simulator.yaml"),
         (("halt", "WINZ26", "--reason", "test"), "make up"),
@@ -80,11 +83,13 @@ def test_a_failure_is_one_clear_line(
     words: tuple[str, ...], says: str, repository: Path, tape: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.csv").touch()
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     done = tapelab(repository, tmp_path, *(w.format(tape=tape, tmp=tmp_path) for w in words))
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("tapelab: ")
     assert says in line
+    assert line.count(": expected ") == 1
 
 
 def test_status_says_that_nothing_runs(repository: Path, tmp_path: Path) -> None:

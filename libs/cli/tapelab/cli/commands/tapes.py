@@ -55,11 +55,12 @@ def bars(
     _check_out(out)
     try:
         parsed = BarSpec.parse(spec)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
+        expected, _, _ = str(error).removeprefix("bar specification: expected ").rpartition(", got ")
         raise ConfigError(
-            f"--spec {spec!r} is no bar specification",
-            expected="tick:200, volume:5000, dollar:1e6 or time:1s",
-            actual=str(error),
+            "--spec is no bar specification",
+            expected=expected or "a smaller threshold",
+            actual=repr(spec),
             remedy="correct it",
         ) from error
     source = open_tape(tape, format or None, rejects_path=out.with_suffix(".rejects.csv"))
