@@ -95,4 +95,4 @@ def test_a_failure_is_one_clear_line(
 def test_status_says_that_nothing_runs(repository: Path, tmp_path: Path) -> None:
     done = tapelab(repository, tmp_path, "status", "--json")
     assert done.returncode == 3
-    assert json.loads(done.stdout) == {"running": False}
+    assert json.loads(done.stdout) == {"running": False, "starting": False}

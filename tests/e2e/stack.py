@@ -84,9 +84,19 @@ class Running:
             answer = ask()
             if answer:
                 return answer
-            assert self.process.poll() is None, f"make up ended while waiting for {what}:\n{self.progress[-3000:]}"
-            assert time.monotonic() < deadline, f"no {what} within {seconds} s:\n{self.progress[-3000:]}"
+            assert self.process.poll() is None, f"make up ended while waiting for {what}:\n{self.story()}"
+            assert time.monotonic() < deadline, f"no {what} within {seconds} s:\n{self.story()}"
             time.sleep(0.2)
+
+    def story(self) -> str:
+        """What it said last, and what its services logged as wrong."""
+        wrong = [
+            f"{log.name}: {line[:2000]}"
+            for log in sorted((self.folder / "logs").glob("*.log"))
+            for line in log.read_text(errors="replace").splitlines()
+            if re.search(r"ERROR|CRITICAL|WARNING|FATAL|panicked", line)
+        ]
+        return "\n".join([self.progress[-3000:], *wrong[-20:]])
 
     def signals(self) -> int:
         """Signals the gateway has seen."""

@@ -160,13 +160,13 @@ def test_a_halt_closes_positions_and_a_resume_ends_it(running: Running) -> None:
 
 def test_nothing_is_lost_and_nothing_doubled(running: Running) -> None:
     code = running.process.wait(600)
-    assert code == 0, running.progress[-3000:]
+    assert code == 0, running.story()
     result = json.loads(running.output.splitlines()[-1])
     assert set(result) == {
         *("ticks", "bars", "features", "signals", "lost", "doubled"),
         *("latency_ms", "champion", "train_s", "first_signal_s", "wall_s"),
     }
-    assert (result["lost"], result["doubled"]) == (0, 0), running.progress[-3000:]
+    assert (result["lost"], result["doubled"]) == (0, 0), running.story()
     assert result["signals"] >= WANTED
     assert result["champion"]
     assert set(result["latency_ms"]) == {"p50", "p95", "p99"}

@@ -70,6 +70,27 @@ async def test_streams_only_grow_and_the_latest_is_known_per_symbol(pool):
     assert await streams.latest_stream(pool, "XXX") is None
 
 
+async def test_only_the_newest_replays_of_a_symbol_stay_and_a_collectors_prints_always_do(pool):
+    async def prints(symbol, stream):
+        await pool.execute(
+            'INSERT INTO ticks_raw (symbol, price, volume, "timestamp", stream, seq) VALUES ($1, 1, 1, now(), $2, 0)',
+            symbol,
+            stream,
+        )
+
+    played = [await streams.allocate_stream(pool, "WINZ26", "simulator seed=7", "l") for _ in range(3)]
+    other = await streams.allocate_stream(pool, "WDOZ26", "simulator seed=7", "l")
+    followed = await streams.allocate_stream(pool, "PETR4", "table ticks", "l")
+    for _ in range(3):
+        await streams.allocate_stream(pool, "PETR4", "table ticks", "l")
+    for symbol, stream in [*(("WINZ26", s) for s in played), ("WDOZ26", other), ("PETR4", followed), ("WINZ26", None)]:
+        await prints(symbol, stream)
+    assert await streams.forget_replays(pool, 1) == played[:2]
+    left = await pool.fetch("SELECT stream FROM ticks_raw ORDER BY stream NULLS LAST")
+    assert [row["stream"] for row in left] == [played[2], other, followed, None]
+    assert await streams.forget_replays(pool, 1) == []
+
+
 async def test_a_sink_mark_never_goes_back(pool):
     await streams.advance_mark(pool, "WINZ26", 1, "l", 100)
     await streams.advance_mark(pool, "WINZ26", 1, "l", 60)

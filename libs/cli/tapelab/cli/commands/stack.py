@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import httpx
 import typer
@@ -17,8 +17,11 @@ from tapelab.cli.commands.connect import run, stack_settings
 from tapelab.cli.commands.output import print_json, print_table
 from tapelab.cli.init import initialise
 from tapelab.cli.stack.layout import default_layout
+from tapelab.cli.stack.postgres import stop_orphan
 from tapelab.common.clock import SystemClock
 from tapelab.common.errors import ConfigError, TapelabError
+
+_DOWN_S: Final = 60.0
 
 
 def register(app: typer.Typer) -> None:
@@ -38,8 +41,11 @@ def up(
     speed: Annotated[str, typer.Option(help="Replay speed after the cut: 1, 60, ... or max.")] = "60",
     seed: Annotated[int, typer.Option(help="Seed of the simulator.")] = 7,
     cut: Annotated[float, typer.Option(min=0.1, max=0.95, help="Part of the tape that trains.")] = 0.75,
-    port: Annotated[int, typer.Option(help="Port of the page; the next free one if it is taken.")] = 8300,
+    port: Annotated[
+        int, typer.Option(min=1024, max=65535, help="Port of the page; the next free one if it is taken.")
+    ] = 8300,
     experiment: Annotated[Path, typer.Option(help="What to train.")] = Path("config/experiments/default.yaml"),
+    keep_replays: Annotated[int, typer.Option(min=0, help="Earlier replays whose prints stay in ticks_raw.")] = 3,
     exit_after_signals: Annotated[int, typer.Option(min=0, help="Verify, print a summary and exit.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON line.")] = False,
 ) -> None:
@@ -69,6 +75,7 @@ def up(
         cut=cut,
         port=port,
         experiment=experiment,
+        keep_replays=keep_replays,
         exit_after_signals=exit_after_signals,
         as_json=as_json,
         config_dir=Path(os.environ.get("TAPELAB_CONFIG_DIR", "config")),
@@ -83,19 +90,20 @@ def up(
 
 
 def down() -> None:
-    """Stop the local stack that runs."""
+    """Stop the local stack that runs, or what a killed one has left behind."""
     layout = default_layout()
-    stack = layout.read()
-    if stack is None:
-        print("no stack is running")
+    owner = layout.owner()
+    if owner is None:
+        left = layout.postgres.is_dir() and stop_orphan(layout.postgres)
+        print("stopped PostgreSQL, which a killed run had left behind" if left else "no stack is running")
         return
-    os.kill(stack.pid, signal.SIGTERM)
-    deadline = time.monotonic() + 60
-    while layout.read() is not None:
+    os.kill(owner, signal.SIGTERM)
+    deadline = time.monotonic() + _DOWN_S
+    while layout.owner() == owner:
         if time.monotonic() > deadline:
             raise TapelabError(
                 "the stack does not stop",
-                expected=f"process {stack.pid} to end within 60 s",
+                expected=f"process {owner} to end within {_DOWN_S:g} s",
                 actual="it still runs",
                 remedy=f"look at {layout.logs}",
             )
@@ -105,13 +113,16 @@ def down() -> None:
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """What runs, how fast, how far behind."""
-    stack = default_layout().read()
+    layout = default_layout()
+    stack = layout.read()
     if stack is None:
+        starting = layout.owner() is not None
         if as_json:
-            print_json({"running": False})
+            print_json({"running": False, "starting": starting})
         else:
-            print("no stack is running: 'make up' starts one")
+            print("the stack is starting" if starting else "no stack is running: 'make up' starts one")
         raise typer.Exit(3)
+    broker = stack.environ["TAPELAB_BROKER"]
     try:
         answer = httpx.get(stack.page.replace("/dashboard/ai-lab/", "/ml/data/status"), timeout=5.0)
         answer.raise_for_status()
@@ -121,12 +132,13 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             "the gateway does not answer",
             expected=f"data status at {stack.page}",
             actual=str(error),
-            remedy=f"it may still be starting; its log is {default_layout().logs / 'api.log'}",
+            remedy=f"it may still be starting; its log is {layout.logs / 'api.log'}",
         ) from error
     if as_json:
-        print_json({"running": True, "pid": stack.pid, "page": stack.page, **data})
+        print_json({"running": True, "pid": stack.pid, "page": stack.page, "broker": broker, **data})
         return
-    print(f"page: {stack.page}")
+    print(f"page:   {stack.page}")
+    print(f"broker: {broker}")
     print_table(
         ("service", "up", "ready", "detail"),
         [(s["name"], s["up"], s["ready"], s["detail"]) for s in data["services"]],

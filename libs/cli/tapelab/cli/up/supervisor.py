@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import httpx
@@ -76,6 +77,10 @@ class Supervisor:
         """Whether a service's process lives."""
         return name in self._children and self._children[name].running
 
+    def log(self, name: str) -> Path:
+        """A service's log file."""
+        return self._layout.logs / f"{name}.log"
+
     async def start(self, names: tuple[str, ...]) -> None:
         """Start some services at once."""
         for spec in SERVICES:
@@ -89,7 +94,7 @@ class Supervisor:
                     **self._own.get(spec.name, {}),
                     "TAPELAB_HTTP_PORT": str(self._ports[spec.name]),
                 },
-                self._layout.logs / f"{spec.name}.log",
+                self.log(spec.name),
             )
             child.log.parent.mkdir(parents=True, exist_ok=True)
             child.log.write_bytes(b"")  # one run, one log
@@ -112,7 +117,7 @@ class Supervisor:
                         self.failed.result()
                     try:
                         answer = await http.get(f"{self.addresses[name]}/readyz")
-                        if answer.status_code == 200:
+                        if answer.status_code == 200 and answer.json()["service"] == name:
                             break
                         detail = answer.text
                     except httpx.HTTPError as error:
@@ -120,10 +125,10 @@ class Supervisor:
                     if asyncio.get_running_loop().time() > deadline:
                         child = self._children[name]
                         raise TapelabError(
-                            f"service {name} is not ready (log: {child.log})",
+                            f"service {name} is not ready",
                             expected=f"ready within {READY_S:g} s",
-                            actual=f"{detail}; last logged: {child.last_words()}",
-                            remedy="read the log file",
+                            actual=detail,
+                            remedy=f"its log, {child.log}, says last: {child.last_words()}",
                         )
                     await asyncio.sleep(0.1)
 
@@ -140,6 +145,8 @@ class Supervisor:
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
+        if self.failed.done():
+            self.failed.exception()  # looked at, whoever waited for it
 
     async def _watch(self, spec: ServiceSpec, child: Child) -> None:
         loop = asyncio.get_running_loop()

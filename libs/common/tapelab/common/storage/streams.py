@@ -51,3 +51,24 @@ async def advance_mark(conn: Any, symbol: str, stream: int, lineage: str, next_s
         lineage,
         next_seq,
     )
+
+
+async def forget_replays(pool: asyncpg.Pool, keep: int) -> list[int]:
+    """Delete the prints of replayed tapes from ``ticks_raw``, but for the newest ``keep`` of each symbol.
+
+    A replay can be played again, so its prints are a copy. What a collector wrote, and what was followed in a
+    collector's table, is never touched. Streams and marks stay, so a span of a forgotten stream is known to be
+    missing.
+
+    Returns:
+        the forgotten streams, oldest first; empty where there was nothing to forget.
+    """
+    rows = await pool.fetch(
+        "WITH replays AS (SELECT symbol, stream, row_number() OVER (PARTITION BY symbol ORDER BY stream DESC) AS age "
+        "FROM streams WHERE source NOT LIKE 'table %'), "
+        "gone AS (DELETE FROM ticks_raw AS t USING replays AS r "
+        "WHERE r.age > $1 AND t.symbol = r.symbol AND t.stream = r.stream RETURNING t.stream) "
+        "SELECT DISTINCT stream FROM gone ORDER BY stream",
+        keep,
+    )
+    return [int(row["stream"]) for row in rows]

@@ -1,0 +1,236 @@
+"""What a local stack is started on: its run folder, its ports, its database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+import pytest
+
+from tapelab.cli.stack.layout import Layout, StackFile
+from tapelab.cli.stack.ports import free_port
+from tapelab.cli.stack.postgres import EmbeddedPostgres, stop_orphan
+from tapelab.cli.up.job import Job
+from tapelab.cli.up.observer import SignalObserver
+from tapelab.cli.up.options import UpOptions
+from tapelab.cli.up.screen import Screen
+from tapelab.cli.up.supervisor import Supervisor
+from tapelab.common.clock import SystemClock
+from tapelab.common.errors import TapelabError
+from tapelab.common.settings import CommonSettings
+from tapelab.common.storage.jobs import Jobs
+
+pytestmark = pytest.mark.slow
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from tapelab.cli.stack.layout import Layout
+with Layout(Path(sys.argv[1])).owned():
+    print("owned", flush=True)
+    time.sleep(60)
+"""
+
+#: Starts PostgreSQL and then hangs, as a ``tapelab up`` that is about to be killed.
+PARENT = """
+import asyncio, sys, time
+from pathlib import Path
+from tapelab.cli.stack.layout import Layout
+from tapelab.cli.stack.postgres import EmbeddedPostgres
+layout = Layout(Path(sys.argv[1]))
+layout.make()
+asyncio.run(EmbeddedPostgres(layout).start())
+print("started", flush=True)
+time.sleep(60)
+"""
+
+
+def helper(code: str, root: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline(), "it ended at once"
+    return process
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def postmaster(layout: Layout) -> psutil.Process:
+    return psutil.Process(int((layout.postgres / "postmaster.pid").read_text().split()[0]))
+
+
+def ended(process: psutil.Process) -> bool:
+    _, alive = psutil.wait_procs([process], timeout=10)
+    return not alive
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "run")
+
+
+def test_one_stack_owns_a_run_folder(layout: Layout) -> None:
+    assert layout.owner() is None
+    with layout.owned():
+        layout.write(StackFile(pid=os.getpid(), environ={}, page="http://127.0.0.1:1/"))
+        assert layout.owner() == os.getpid()
+        with pytest.raises(TapelabError, match="running already"), layout.owned():
+            pytest.fail("owned twice")
+    assert layout.owner() is None
+    assert not layout.file.exists()
+
+
+def test_a_killed_stack_gives_its_folder_up_and_its_file_says_nothing(layout: Layout) -> None:
+    holder = helper(HOLDER, layout.root)
+    assert layout.owner() == holder.pid
+    # A process that has nothing to do with a stack has the number by now.
+    layout.write(StackFile(pid=os.getpid(), environ={}, page="http://127.0.0.1:1/"))
+    kill(holder)
+    assert layout.owner() is None
+    assert layout.read() is None
+    with layout.owned():
+        assert not layout.file.exists()
+
+
+def test_a_taken_port_is_passed_over_and_none_is_given_twice() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free_port(port) > port
+    ports = [free_port() for _ in range(50)]
+    assert len(set(ports)) == 50
+    assert max(ports) < 32_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
+def test_postgresql_dies_with_a_parent_that_is_killed(layout: Layout) -> None:
+    parent = helper(PARENT, layout.root)
+    server = postmaster(layout)
+    kill(parent)
+    assert ended(server)
+
+
+async def test_a_server_that_was_left_behind_is_stopped_and_its_data_found(layout: Layout) -> None:
+    import asyncpg
+
+    layout.make()
+    first = EmbeddedPostgres(layout)
+    reached = await first.start()
+    connection = await asyncpg.connect(reached["TAPELAB_POSTGRES_DSN"])
+    await connection.execute("CREATE TABLE kept (n int)")
+    left = postmaster(layout)
+    second = EmbeddedPostgres(layout)
+    reached = await second.start()
+    assert ended(left)
+    connection = await asyncpg.connect(reached["TAPELAB_POSTGRES_DSN"])
+    assert await connection.fetchval("SELECT count(*) FROM kept") == 0
+    await connection.close()
+    server = postmaster(layout)
+    await second.stop()
+    assert ended(server)
+
+
+def test_a_foreign_process_with_the_number_of_a_dead_server_is_left_alone(layout: Layout) -> None:
+    layout.make()
+    layout.postgres.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as foreign:
+        (layout.postgres / "postmaster.pid").write_text(f"{foreign.pid}\n{layout.postgres}\n")
+        assert not stop_orphan(layout.postgres)
+        assert foreign.poll() is None
+        foreign.kill()
+
+
+@pytest.fixture
+async def up(repository: Path, layout: Layout) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``tapelab up`` for a summary, once it can be reached; nothing of it is left after the test."""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("TAPELAB_")}
+    process = await asyncio.create_subprocess_exec(
+        *(str(repository / ".venv/bin/tapelab"), "up", "--port", str(free_port()), "--exit-after-signals", "9999"),
+        cwd=repository,
+        env={**environ, "TAPELAB_RUN_DIR": str(layout.root)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while layout.read() is None:
+        assert time.monotonic() < deadline, "no stack within 60 s"
+        assert process.returncode is None
+        await asyncio.sleep(0.1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    yield process
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    assert not layout.file.exists()
+
+
+async def test_a_killed_database_ends_the_run_with_one_line(up: asyncio.subprocess.Process, layout: Layout) -> None:
+    postmaster(layout).kill()
+    _, said = await asyncio.wait_for(up.communicate(), 60)
+    assert up.returncode == 1
+    assert said.decode().splitlines()[-1].startswith("tapelab: service postgres failed")
+    assert "Traceback" not in said.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_run_that_was_to_end_with_a_summary_says_that_it_has_none(
+    number: signal.Signals, up: asyncio.subprocess.Process
+) -> None:
+    up.send_signal(number)
+    _, said = await asyncio.wait_for(up.communicate(), 60)
+    assert up.returncode == 130
+    assert "Traceback" not in said.decode()
+
+
+async def test_a_run_begins_without_what_an_earlier_one_left(
+    pool: Any, postgres_dsn: str, redis_url: str, repository: Path
+) -> None:
+    jobs = Jobs(pool, SystemClock())
+    left = await jobs.create({"name": "left"}, "left")
+    working = await jobs.create({"name": "working"}, "working")
+    dsn = urlunsplit(urlsplit(postgres_dsn)._replace(path="/test_shared"))
+    settings = CommonSettings(postgres_dsn=dsn, redis_url=redis_url)
+    options, clock = UpOptions(repository=repository), SystemClock()
+    supervisor = Supervisor(Layout(repository / "none"), {})
+    observer = SignalObserver(settings, clock)
+    job = Job(options, {}, settings, clock, Screen(), supervisor, observer, "http://127.0.0.1:1")
+    await job.prepare()
+    await job.close()
+    assert {(await jobs.get(e.id)).status for e in (left, working)} == {"stopped"}
+
+
+def test_a_wrong_option_of_up_costs_no_start(repository: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("name: x\nbarz: tick:50\n")
+    for words, says in (
+        (("--experiment", str(tmp_path / "none.yaml")), "none.yaml"),
+        (("--experiment", str(wrong)), "barz"),
+        (("--port", "99999"), "65535"),
+    ):
+        done = subprocess.run(
+            [str(repository / ".venv/bin/tapelab"), "up", *words],
+            cwd=repository,
+            env={**os.environ, "TAPELAB_RUN_DIR": str(tmp_path / "run"), "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode != 0
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "run").exists()
