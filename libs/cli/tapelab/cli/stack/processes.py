@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import functools
 import os
 import signal
 import sys
@@ -14,15 +12,10 @@ from typing import Final
 
 import msgspec
 
+from tapelab.cli.stack import tether
 from tapelab.common.errors import TapelabError
 
-_PR_SET_PDEATHSIG: Final = 1
-_LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def _die_with_parent(number: signal.Signals) -> None:
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, number)
+_TETHER: Final = Path(tether.__file__)
 
 
 class Child:
@@ -86,15 +79,14 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command,
+                *(sys.executable, "-I", "-S", str(_TETHER), str(int(self._stop_signal)), str(os.getpid())),
+                *(self._user or "", *self._command),
                 env=self._environ,
                 cwd=self._cwd,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                user=self._user,
-                preexec_fn=functools.partial(_die_with_parent, self._stop_signal),
             )
 
     async def wait(self) -> int:

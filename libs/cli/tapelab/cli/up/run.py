@@ -60,8 +60,7 @@ async def up(options: UpOptions, layout: Layout, clock: Clock, screen: Screen) -
             await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 screen.phase("stopping")
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
+                await _cancelled(work)
                 return None
             stop.cancel()
             return work.result()
@@ -136,9 +135,7 @@ class _Run:
     async def close(self) -> None:
         """Stop everything that was started, services first; what fails to stop keeps nothing else from it."""
         await _attempt("the screen", self._end_screen())
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _cancelled(*self._tasks)
         if self._supervisor is not None:
             await _attempt("the services", self._supervisor.stop_all())
         await _attempt("a connection", self._closing.aclose())
@@ -228,8 +225,16 @@ async def _unless(failures: set[asyncio.Future[None]], doing: Coroutine[Any, Any
                 failure.result()
         return await work
     finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        await _cancelled(work)
+
+
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """End tasks. A client library may swallow a single cancellation, so it is repeated until they have ended."""
+    while waiting := {task for task in tasks if not task.done()}:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=3.0)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _attempt(what: str, stop: Awaitable[None]) -> None:

@@ -31,16 +31,15 @@ class TopicReader:
     async def __aenter__(self) -> TopicReader:
         try:
             await self._consumer.start()
-        except BaseException:
+            self._consumer.assign(self._partitions)
+            for where, offset in (await self._consumer.beginning_offsets(self._partitions)).items():
+                self._consumer.seek(where, offset)
+            if self._start == "latest":
+                for where, offset in (await self._ends()).items():
+                    self._consumer.seek(where, offset)
+        except BaseException:  # a cancellation too: nobody else would close it
             await self._consumer.stop()
             raise
-        self._consumer.assign(self._partitions)
-        begins = await self._consumer.beginning_offsets(self._partitions)
-        for where, offset in begins.items():
-            self._consumer.seek(where, offset)
-        if self._start == "latest":
-            for where, offset in (await self._ends()).items():
-                self._consumer.seek(where, offset)
         return self
 
     async def __aexit__(
