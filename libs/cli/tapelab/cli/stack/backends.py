@@ -96,9 +96,9 @@ class EmbeddedBroker:
         return {"TAPELAB_BROKER": f"127.0.0.1:{port}", "TAPELAB_BROKER_KIND": "embedded"}
 
     async def stop(self) -> None:
-        """Stop it; its log is gone."""
+        """Stop it; its log is gone, so there is nothing that it should take its time for."""
         if self._child is not None:
-            await self._child.stop()
+            await self._child.stop(grace_s=1.0)
 
 
 class ApacheKafka:
