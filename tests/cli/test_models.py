@@ -26,7 +26,7 @@ def test_a_rollback_behind_a_runs_start_needs_force_and_says_so(command, storage
     done = command("models", "rollback")
     assert done.code == 1
     (line,) = done.err.splitlines()
-    for said in ("old", "retired on 20", REASON, "--force"):
+    for said in ("old", "retired on 20", REASON, "force"):
         assert said in line
     assert '"new"' in command("models", "list", "--json").out.partition("pointers")[2]
     forced = command("models", "rollback", "--force")

@@ -835,6 +835,12 @@ export interface components {
          */
         RollbackRequest: {
             /**
+             * Force
+             * @description Also to a model that a run's start retired; it may have seen the tape.
+             * @default false
+             */
+            force: boolean;
+            /**
              * Reason
              * @default rolled back by hand
              */

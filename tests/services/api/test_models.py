@@ -72,6 +72,15 @@ async def test_rolling_back_over_http(http, models, redis_client):
     assert problem(await http.post("/ml/models/rollback", json={}), 409)["code"] == "registry_error"
 
 
+async def test_rolling_back_behind_a_runs_start_has_to_be_forced(rig, http, models):
+    await http.post("/ml/models/good/promote", json={})
+    await rig.deps.registry.retire("champion", reason="a run starts")
+    await http.post("/ml/models/bad/promote", json={"mode": "shadow"})
+    refused = problem(await http.post("/ml/models/rollback", json={}), 409)
+    assert "a run starts" in refused["actual"]
+    assert (await http.post("/ml/models/rollback", json={"force": True})).json()["model_id"] == "good"
+
+
 @pytest.mark.parametrize(
     ("url", "body", "field"),
     [

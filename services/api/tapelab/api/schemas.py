@@ -349,6 +349,7 @@ class RollbackRequest(BaseModel):
     role: Role = "champion"
     symbol: str = "default"
     reason: str = Field("rolled back by hand", min_length=1, max_length=500)
+    force: bool = Field(False, description="Also to a model that a run's start retired; it may have seen the tape.")
 
 
 class HaltRequest(BaseModel):

@@ -218,7 +218,7 @@ class Registry:
                         f"{role} of {symbol} cannot be rolled back",
                         expected="a model of the current run",
                         actual=f"{target['model_id']}, {told_retirement(_change(retired))}",
-                        remedy="promote another model, or use --force where that reason does not hold any more",
+                        remedy="promote another model, or use force where that reason does not hold any more",
                     )
                 pointer = await self._append(
                     conn,

@@ -26,7 +26,9 @@ async def models(deps: Given) -> schemas.ModelList:
 async def rollback(deps: Given, request: schemas.RollbackRequest) -> schemas.PointerItem:
     """Point a role back to the model it pointed to before."""
     check_symbol(deps, request.symbol, also=DEFAULT)
-    pointer = await deps.registry.rollback(request.role, request.symbol, reason=request.reason)
+    pointer = await deps.registry.rollback(
+        request.role, request.symbol, reason=request.reason, retired_too=request.force
+    )
     return await _changed(deps, pointer, "rollback", request.reason)
 
 
