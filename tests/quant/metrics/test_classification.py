@@ -55,14 +55,14 @@ def test_reliability_bins_are_those_of_scikit_learn() -> None:
     happened, predicted = calibration_curve(up, score, n_bins=10, strategy="uniform")
     np.testing.assert_allclose(bins.happened, happened, rtol=1e-12)
     np.testing.assert_allclose(bins.predicted, predicted, rtol=1e-12)
-    assert bins.count.sum() == 2_000
-    assert bins.error == pytest.approx(np.average(np.abs(happened - predicted), weights=bins.count))
+    assert bins.n.sum() == 2_000
+    assert bins.error == pytest.approx(np.average(np.abs(happened - predicted), weights=bins.n))
 
 
 def test_reliability_by_hand() -> None:
     bins = reliability(np.array([False, True, True, True]), np.array([0.2, 0.4, 0.5, 1.0]), n_bins=2)
     assert bins.low.tolist() == [0.0, 0.5]
-    assert bins.count.tolist() == [2, 2]
+    assert bins.n.tolist() == [2, 2]
     assert bins.happened.tolist() == [0.5, 1.0]
     assert bins.error == pytest.approx((2 * 0.2 + 2 * 0.25) / 4)
 

@@ -20,7 +20,7 @@ def test_deciles_are_those_of_pandas() -> None:
     score, ret = random.random(1_000), random.standard_normal(1_000)
     groups = return_by_score(score, ret)
     oracle = pd.Series(ret).groupby(pd.qcut(score, 10, labels=False)).agg(["size", "mean"])
-    assert groups.count.tolist() == oracle["size"].tolist()
+    assert groups.n.tolist() == oracle["size"].tolist()
     np.testing.assert_allclose(groups.mean_return, oracle["mean"], rtol=1e-9)
     assert groups.low.tolist() == [score[pd.qcut(score, 10, labels=False) == k].min() for k in range(10)]
 
@@ -32,12 +32,12 @@ def test_equal_scores_stay_together_and_nothing_is_lost(scores: list[int], n_gro
     random = np.random.default_rng(seed)
     ret = random.integers(-9, 9, len(score)).astype(float)
     groups = return_by_score(score, ret, n_groups=n_groups)
-    assert groups.count.sum() == len(score)
+    assert groups.n.sum() == len(score)
     assert (np.diff(groups.low) > 0).all()
     edges = [*groups.low.tolist(), math.inf]
     for k, mean in enumerate(groups.mean_return):
         inside = (score >= edges[k]) & (score < edges[k + 1])
-        assert inside.sum() == groups.count[k]
+        assert inside.sum() == groups.n[k]
         assert mean == pytest.approx(ret[inside].mean())
     order = random.permutation(len(score))
     again = return_by_score(score[order], ret[order], n_groups=n_groups)
@@ -45,8 +45,8 @@ def test_equal_scores_stay_together_and_nothing_is_lost(scores: list[int], n_gro
 
 
 def test_a_score_that_is_always_the_same_makes_one_group() -> None:
-    assert return_by_score(np.full(50, 0.5), np.arange(50.0)).count.tolist() == [50]
-    assert len(return_by_score(np.empty(0), np.empty(0)).count) == 0
+    assert return_by_score(np.full(50, 0.5), np.arange(50.0)).n.tolist() == [50]
+    assert len(return_by_score(np.empty(0), np.empty(0)).n) == 0
 
 
 def test_slices_have_totals_and_the_t_of_scipy() -> None:

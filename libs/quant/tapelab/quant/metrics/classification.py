@@ -78,22 +78,22 @@ class Reliability(NamedTuple):
 
     Args:
         low: lower edge of the bin, which it includes; the last bin includes 1.
-        count: samples.
+        n: samples.
         predicted: mean score.
         happened: share that went up.
     """
 
     low: Floats
-    count: npt.NDArray[np.int64]
+    n: npt.NDArray[np.int64]
     predicted: Floats
     happened: Floats
 
     @property
     def error(self) -> float:
         """Expected calibration error: mean distance of what happened from what was predicted; NaN if empty."""
-        if not len(self.count):
+        if not len(self.n):
             return math.nan
-        return float(self.count @ np.abs(self.happened - self.predicted)) / int(self.count.sum())
+        return float(self.n @ np.abs(self.happened - self.predicted)) / int(self.n.sum())
 
 
 def reliability(up: Bools, score: Floats, *, n_bins: int = 10) -> Reliability:

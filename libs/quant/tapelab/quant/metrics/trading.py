@@ -29,12 +29,12 @@ class ScoreGroups(NamedTuple):
     """Samples in groups of equal size by score, lowest first.
 
     Args:
-        count: samples per group.
+        n: samples per group.
         low: lowest score of the group.
         mean_return: mean return of the group.
     """
 
-    count: Ints
+    n: Ints
     low: Floats
     mean_return: Floats
 
@@ -72,13 +72,13 @@ class Slices(NamedTuple):
 
     Args:
         key: the hour 0-23, or the weekday 0-6 from Monday.
-        count: observations.
+        n: observations.
         total: their sum.
         t: mean over its standard error; NaN for fewer than two observations or no spread.
     """
 
     key: Ints
-    count: Ints
+    n: Ints
     total: Floats
     t: Floats
 
