@@ -157,6 +157,12 @@ def test_a_pair_that_is_not_computed_live_is_refused() -> None:
 
 def test_an_experiment_may_tighten_the_gate_and_one_that_loosens_it_is_refused() -> None:
     assert failed(config=config(gate={"p_value": 0.01, "min_trades": 40})) == []
-    for limits in ({"p_value": 0.9}, {"min_trades": 1}, {"max_latency_us": 1e6}, {"block_s": 1.0}):
+    for limits in (
+        {"p_value": 0.9},
+        {"min_trades": 1},
+        {"max_latency_us": 1e6},
+        {"block_s": 1.0},
+        {"min_deflated_sharpe": 0.5},
+    ):
         assert failed(config=config(gate=limits)) == ["policy"]
     assert "policy" in failed(config=config(costs={"spread_ticks": 0}))
