@@ -93,3 +93,59 @@ def test_what_cannot_be_split_is_refused_with_the_part_that_is_empty() -> None:
         purged_walk_forward(end, start, n_folds=2, embargo_ns=0)
     with pytest.raises(ValueError, match="n_folds >= 1"):
         purged_walk_forward(start, end, n_folds=0, embargo_ns=0)
+
+
+def test_by_session_no_part_begins_or_ends_within_one() -> None:
+    start = np.arange(100, dtype=np.int64)
+    day = (20250101 + start // 10).astype(np.int32)
+    folds = purged_walk_forward(
+        start, start + 3, n_folds=3, embargo_ns=1, min_train=0.4, tune_fraction=0.25, session=day
+    )
+    # Ten days: four train and tune, then two, two and two are tested.
+    assert [(fold.tune_start_ns, fold.test_start_ns, fold.test_end_ns) for fold in folds] == [
+        (30, 40, 60),
+        (40, 60, 80),
+        (60, 80, 100),
+    ]
+    assert folds[0].train.tolist() == list(range(26))
+    assert folds[0].tune.tolist() == list(range(30, 36))
+    assert folds[0].test.tolist() == list(range(40, 60))
+    split = purged_tune_split(start, start + 3, embargo_ns=1, tune_fraction=0.2, session=day)
+    assert (split.tune_start_ns, split.train[-1]) == (80, 75)
+    rolling = purged_walk_forward(start, start, n_folds=3, embargo_ns=0, min_train=0.4, mode="rolling", session=day)
+    assert [fold.train[0] for fold in rolling] == [0, 20, 40]
+
+
+def test_sessions_that_overlap_between_symbols_are_cut_where_the_later_one_first_begins() -> None:
+    start = np.array([0, 5, 10, 15, 20, 25, 30, 35, 8, 18, 28, 38], np.int64)
+    day = np.array([1, 1, 2, 2, 3, 3, 4, 4, 2, 3, 4, 5], np.int32)
+    (fold,) = purged_walk_forward(start, start, n_folds=1, embargo_ns=0, min_train=0.4, tune_fraction=0.5, session=day)
+    assert (fold.tune_start_ns, fold.test_start_ns) == (8, 18)
+    assert max(start[fold.tune]) < 18
+
+
+def test_too_few_sessions_are_counted() -> None:
+    start = np.arange(100, dtype=np.int64)
+    with pytest.raises(ValueError, match="expected sessions for 4 folds, got 2"):
+        purged_walk_forward(start, start, n_folds=4, embargo_ns=0, session=(start // 50).astype(np.int32))
+    with pytest.raises(ValueError, match="session: expected shape"):
+        purged_walk_forward(start, start, n_folds=4, embargo_ns=0, session=np.zeros(3, np.int32))
+
+
+@settings(max_examples=50, deadline=None)
+@given(samples=samples, n_folds=st.integers(1, 3), embargo=st.integers(0, 10), length=st.integers(10, 60))
+def test_by_session_parts_never_overlap_in_time_either(
+    samples: list[tuple[int, int]], n_folds: int, embargo: int, length: int
+) -> None:
+    start = np.array([s for s, _ in samples], np.int64)
+    end = start + np.array([h for _, h in samples], np.int64)
+    session = (start // length).astype(np.int32)
+    try:
+        folds = purged_walk_forward(start, end, n_folds=n_folds, embargo_ns=embargo, session=session)
+    except ValueError:
+        return
+    for fold in folds:
+        assert end[fold.train].max() < start[fold.tune].min() - embargo
+        assert end[fold.tune].max() < start[fold.test].min() - embargo
+        assert not set(session[fold.test]) & (set(session[fold.train]) | set(session[fold.tune]))
+        assert not set(session[fold.train]) & set(session[fold.tune])

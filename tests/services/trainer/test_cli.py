@@ -42,6 +42,18 @@ def test_a_local_experiment_writes_model_manifest_and_result(experiment, tmp_pat
     assert (tmp_path / "out" / "model.txt").read_text().startswith("tree\n")
     assert (tmp_path / "out" / "dataset.bin").stat().st_size > 0
     assert msgspec.json.decode((tmp_path / "out" / "result.json").read_bytes()) == result
+    trials = result["metrics"]["trials"]
+    assert (trials["n_trials"], trials["counted_in"]) == (1, "trials.jsonl beside the result")
+
+    experiment.write_text(yaml.safe_dump(SMALL | {"model": SMALL["model"] | {"num_leaves": 5}}))
+    again = train_local(experiment, tmp_path / "out", settings=SETTINGS)
+    trials = again["metrics"]["trials"]
+    assert trials["n_trials"] == trials["pbo_trials"] == 2
+    assert 0.0 <= trials["pbo"] <= 1.0
+    assert trials["deflated_sharpe"] < trials["probabilistic_sharpe"]
+    (rule,) = [rule for rule in again["gate"]["rules"] if rule["id"] == "deflated_sharpe"]
+    assert "as the best of 2 trials" in rule["reason"]
+    assert len((tmp_path / "out" / "trials.jsonl").read_bytes().splitlines()) == 2
 
 
 def test_a_dataset_holds_features_labels_and_folds(experiment, tmp_path) -> None:

@@ -7,10 +7,12 @@ import pytest
 
 from tapelab.common.pipeline import Pair, Pipeline
 from tapelab.common.serving.candidate import Candidate
+from tapelab.common.storage.ledger import History
 from tapelab.trainer import gate
 from tapelab.trainer.evaluation import Evaluation
 from tapelab.trainer.export import Exported
 from tapelab.trainer.parity import Parity
+from tapelab.trainer.trials import deflate
 from tests.services.trainer.data import config, pipeline
 
 LIMITS = config().gate
@@ -60,6 +62,7 @@ def test_a_sound_model_passes_every_rule() -> None:
         "net_vs_linear",
         "periods",
         "trades",
+        "deflated_sharpe",
         "parity_model",
         "parity_features",
         "parity_live",
@@ -75,9 +78,9 @@ def failed(**changes: object) -> list[str]:
 
 
 def test_profit_that_may_be_noise_is_refused() -> None:
-    assert failed(evaluation=evaluation(2e-6, 4e-5)) == ["net_vs_flat"]
+    assert failed(evaluation=evaluation(2e-6, 4e-5)) == ["net_vs_flat", "deflated_sharpe"]
     assert failed(evaluation=evaluation(5e-5, 0.0)) == ["net_vs_linear"]
-    assert failed(evaluation=evaluation(-5e-5, -5e-5)) == ["net_vs_flat", "net_vs_linear"]
+    assert failed(evaluation=evaluation(-5e-5, -5e-5)) == ["net_vs_flat", "net_vs_linear", "deflated_sharpe"]
 
 
 def test_a_profit_rule_shows_its_numbers() -> None:
@@ -87,6 +90,29 @@ def test_a_profit_rule_shows_its_numbers() -> None:
     assert rule.evidence["low"] < rule.evidence["mean_per_block"] < rule.evidence["high"]
     assert rule.evidence["n_blocks"] == 200
     assert "always flat" in rule.reason
+
+
+def test_many_trials_on_the_same_data_raise_the_bar_and_the_rule_shows_them() -> None:
+    alone = evaluation(2.5e-5, 4e-5)
+    rule = gate.deflated_rule(deflate(alone.model_blocks), LIMITS)
+    assert rule.passed
+    assert "as 1 trial on this data (nothing counts trials here)" in rule.reason
+    assert "not applicable" in rule.reason
+    among = History(200, [(0.1, 1), (-0.1, 1)], [], "the table trials")
+    many = alone._replace(deflation=deflate(alone.model_blocks, 1, among))
+    rule = gate.deflated_rule(many.deflation, LIMITS)
+    assert not rule.passed
+    assert rule.value is not None
+    assert rule.value < rule.limit == 0.95
+    assert rule.evidence["n_trials"] == 200
+    assert "as the best of 200 trials on this data (counted in the table trials)" in rule.reason
+    assert failed(evaluation=many) == ["deflated_sharpe"]
+
+
+def test_without_a_trade_there_is_no_ratio_and_no_promotion() -> None:
+    rule = gate.deflated_rule(deflate(np.zeros(50)), LIMITS)
+    assert (rule.passed, rule.value) == (False, None)
+    assert rule.reason.startswith("probability undefined")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +157,12 @@ def test_a_pair_that_is_not_computed_live_is_refused() -> None:
 
 def test_an_experiment_may_tighten_the_gate_and_one_that_loosens_it_is_refused() -> None:
     assert failed(config=config(gate={"p_value": 0.01, "min_trades": 40})) == []
-    for limits in ({"p_value": 0.9}, {"min_trades": 1}, {"max_latency_us": 1e6}, {"block_s": 1.0}):
+    for limits in (
+        {"p_value": 0.9},
+        {"min_trades": 1},
+        {"max_latency_us": 1e6},
+        {"block_s": 1.0},
+        {"min_deflated_sharpe": 0.5},
+    ):
         assert failed(config=config(gate=limits)) == ["policy"]
     assert "policy" in failed(config=config(costs={"spread_ticks": 0}))

@@ -12,6 +12,7 @@ import pytest
 from tapelab.common.clock import ManualClock, SystemClock
 from tapelab.common.serving.load import load_manifest, load_model
 from tapelab.common.storage.artifacts import ArtifactStore
+from tapelab.common.storage.ledger import FileLedger, PostgresLedger
 from tapelab.common.storage.pointers import read_pointers
 from tapelab.common.storage.registry import Registry
 from tapelab.trainer import gate
@@ -25,7 +26,14 @@ from tests.services.trainer.data import SMALL, TAPE, config, instruments, pipeli
 pytestmark = pytest.mark.slow
 
 #: Wide enough for the small tape, whose few trades are weak evidence.
-EASY = {"p_value": 0.9, "min_trades": 1, "max_latency_us": 1e6, "n_boot": 500, "require_live": False}
+EASY = {
+    "p_value": 0.9,
+    "min_trades": 1,
+    "min_deflated_sharpe": 0.0,
+    "max_latency_us": 1e6,
+    "n_boot": 500,
+    "require_live": False,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -58,14 +66,18 @@ async def run(config: ExperimentConfig, deps: Deps) -> tuple[dict[str, Any], lis
 
 
 async def test_a_good_model_is_stored_registered_and_made_champion(tmp_path, pool, redis_client) -> None:
-    registry = Registry(pool, redis_client, ManualClock())
-    result, steps = await run(config(gate=EASY), deps(tmp_path, registry=registry))
+    registry, ledger = Registry(pool, redis_client, ManualClock()), PostgresLedger(pool)
+    result, steps = await run(config(gate=EASY), deps(tmp_path, registry=registry, ledger=ledger))
     assert result["gate"]["passed"], [rule for rule in result["gate"]["rules"] if not rule["passed"]]
     (pointer,) = await read_pointers(redis_client)
     assert (pointer.role, pointer.mode, pointer.digest) == ("champion", "live", result["digest"])
     row = await registry.model(result["model_id"])
     assert row.passed
-    assert len(row.gate) == 9
+    assert len(row.gate) == 10
+    (counted,) = await pool.fetch("SELECT * FROM trials")
+    assert counted["data_digest"] == result["data_digest"]
+    assert sum(counted["returns"]) == pytest.approx(result["metrics"]["pooled"]["model"]["net_return"])
+    assert result["metrics"]["trials"]["counted_in"] == "the table trials"
 
     store = ArtifactStore(tmp_path)
     manifest = load_manifest(pointer.digest, store)
@@ -120,6 +132,19 @@ async def test_the_same_experiment_trains_the_same_model(tmp_path) -> None:
     assert (one.decision, one.calibration, one.metrics) == (two.decision, two.calibration, two.metrics)
     assert first["data_digest"] == again["data_digest"]
     assert one.model_id != two.model_id
+
+
+async def test_combinatorial_paths_are_told_and_make_no_other_trial(tmp_path) -> None:
+    asked = {"n_folds": 3, "combinatorial": {"groups": 4, "test_groups": 2}}
+    ledger = FileLedger(tmp_path / "trials.jsonl")
+    await run(config(gate=EASY), deps(tmp_path, ledger=ledger))
+    result, steps = await run(config(gate=EASY, validation=asked), deps(tmp_path, ledger=ledger))
+    report = result["metrics"]["combinatorial"]
+    assert (report["n_splits"], len(report["paths"])) == (6, 3)
+    assert result["metrics"]["trials"]["n_trials"] == 1
+    fractions = [fraction for _, fraction in steps]
+    assert fractions == sorted(fractions)
+    assert [stage for stage, _ in steps].count("combinatorial") == 6
 
 
 async def test_live_vectors_that_differ_refuse_the_model(tmp_path) -> None:

@@ -25,7 +25,14 @@ from tests.services.trainer.data import CONFIG_DIR, SMALL
 
 pytestmark = pytest.mark.slow
 
-EASY = {"p_value": 0.9, "min_trades": 1, "max_latency_us": 1e6, "n_boot": 500, "require_live": False}
+EASY = {
+    "p_value": 0.9,
+    "min_trades": 1,
+    "min_deflated_sharpe": 0.0,
+    "max_latency_us": 1e6,
+    "n_boot": 500,
+    "require_live": False,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tapelab.common.errors import SourceError
 from tapelab.trainer import gbdt, linear
-from tapelab.trainer.evaluation import block_returns, evaluate, plain
+from tapelab.trainer.evaluation import block_returns, discount, evaluate, plain
 from tapelab.trainer.progress import Stopped
 from tapelab.trainer.train import fit_final, run_fold, split
 from tests.services.trainer.data import config, samples, symbols
@@ -83,11 +85,54 @@ def test_the_planted_edge_is_found_and_every_figure_is_json(tmp_path) -> None:
     assert pooled.ts_end_ns[final.split.train].max() < final.split.tune_start_ns
 
 
+def test_the_report_holds_every_figure_and_stays_small() -> None:
+    pooled = samples()
+    outcomes = [run_fold(pooled, symbols(), fold, config(), 1, lambda: False) for fold in split(pooled, config())]
+    evaluation = discount(evaluate(outcomes, pooled, config()), config(), None)
+    metrics = evaluation.metrics
+    model = metrics["pooled"]["model"]
+    assert model.keys() >= {
+        *("auc", "pr_auc", "logloss", "brier", "calibration_error", "calibration_slope", "hit_rate", "lots_traded"),
+        *("net_return", "sharpe_daily", "sortino_daily", "max_drawdown", "sharpe_block", "deflated_sharpe", "n_trials"),
+    }
+    tested = np.concatenate([outcome.fold.test for outcome in outcomes])
+    moved = pooled.moved[tested]
+    scores = np.concatenate([outcome.model_scores for outcome in outcomes])[moved]
+    assert model["auc"] == pytest.approx(roc_auc_score(pooled.up[tested][moved], scores), rel=1e-12)
+    assert model["logloss"] == pytest.approx(log_loss(pooled.up[tested][moved], scores), rel=1e-12)
+    assert model["sharpe_block_low"] < model["sharpe_block"] < model["sharpe_block_high"]
+    assert model["lots_traded"] == 2 * model["n_trades"]
+    assert model["max_drawdown"] > 0
+    assert sum(row["n"] for row in metrics["deciles"]) == len(tested)
+    assert metrics["deciles"][0]["mean_return"] < 0 < metrics["deciles"][-1]["mean_return"]
+    assert sum(row["n"] for row in metrics["calibration"]["bins"]) == moved.sum()
+    for name in ("by_hour_utc", "by_weekday_utc"):
+        assert sum(row["net_return"] for row in metrics[name]["slices"]) == pytest.approx(model["net_return"])
+    assert metrics["trials"]["counted_in"] is None
+    assert metrics["trials"]["n_trials"] == 1
+    assert metrics["trials"]["pbo"] is None
+    assert "not applicable" in metrics["trials"]["pbo_note"]
+    assert len(msgspec.json.encode(metrics)) < 32_768
+
+
+def test_folds_by_session_are_whole_trading_days_or_say_that_there_are_too_few() -> None:
+    pooled = samples("seed=3,days=6,hours=0.6")
+    by_day = config(validation={"by": "session", "n_folds": 3})
+    days = [set(pooled.day[fold.test]) for fold in split(pooled, by_day)]
+    assert [len(tested) for tested in days] == [1, 1, 2]
+    assert not days[0] & days[1]
+    assert not days[1] & days[2]
+    with pytest.raises(
+        SourceError, match=r"a trading day for each part of each fold, got .* samples of 2 trading days"
+    ):
+        split(samples(), by_day)
+
+
 def test_blocks_without_a_bar_are_left_out() -> None:
     pooled = samples()
     fold = split(pooled, config())[0]
     outcome = run_fold(pooled, symbols(), fold, config(), 1, lambda: False)
-    blocks = block_returns(outcome.model_periods, 10**18)
+    _, blocks = block_returns(outcome.model_periods, 10**18)
     assert len(blocks) == 1
     assert blocks[0] == pytest.approx(sum(p.result.kpis.net_return for p in outcome.model_periods))
 

@@ -17,6 +17,7 @@ from tapelab.common.pipeline import load_pipeline
 from tapelab.common.serving.manifest import MODEL_TXT
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage.artifacts import ArtifactStore
+from tapelab.common.storage.ledger import FileLedger
 from tapelab.trainer.config import load_config
 from tapelab.trainer.dataset import pool, save_binary
 from tapelab.trainer.etl import compute, data_digest
@@ -45,7 +46,8 @@ def train_local(
     Args:
         config_path: the experiment's YAML.
         out_dir: gets ``artifacts/`` (model files and manifest by sha256), ``manifest.json``, ``model.txt``,
-            ``dataset.bin`` and ``result.json``; it is made if need be.
+            ``dataset.bin`` and ``result.json``; it is made if need be. ``trials.jsonl`` counts the
+            configurations that were tried into this folder.
         settings: where configuration, PostgreSQL and broker are, for sources other than a file.
         on_progress: told at every step.
 
@@ -72,6 +74,7 @@ def train_local(
                 code_version=version("tapelab"),
                 num_threads=num_threads,
                 binary=out / "dataset.bin",
+                ledger=FileLedger(out / "trials.jsonl"),
             )
             return await run_experiment(config, deps, _reporter(on_progress))
 

@@ -93,14 +93,27 @@ class ModelParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 7
 
 
-class ValidationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Purged walk-forward (``quant.validation.walk_forward``)."""
+class CombinatorialConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Combinatorial purged cross-validation: ``test_groups`` of ``groups`` at a time; every choice is a fit."""
 
+    groups: Annotated[int, Meta(ge=3, le=12)] = 6
+    test_groups: Annotated[int, Meta(ge=1, le=10)] = 2
+
+
+class ValidationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Purged walk-forward (``quant.validation.walk_forward``).
+
+    ``by: session`` cuts between trading days only, and counts days instead of samples. ``combinatorial`` adds
+    many out-of-sample paths to the report; they inform and do not judge.
+    """
+
+    by: Literal["time", "session"] = "time"
     n_folds: Annotated[int, Meta(ge=1, le=50)] = 4
     mode: Literal["anchored", "rolling"] = "anchored"
     embargo_s: Seconds = 5.0
     min_train: Share = 0.4
     tune_fraction: Share = 0.25
+    combinatorial: CombinatorialConfig | None = None
 
 
 class DecisionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,14 +136,16 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     ``p_value`` bounds the chance that a profit over flat, and over the linear baseline, is noise: a
     stationary bootstrap with ``n_boot`` resamples over blocks of ``block_s`` seconds, joined in runs of
-    ``mean_block`` on average. ``max_latency_us`` bounds the p99 of one model call of 64 rows,
-    ``max_abs_diff`` the distance of the exported scores from the trained ones. ``require_live`` demands
-    that live feature vectors were there to compare.
+    ``mean_block`` on average. ``min_deflated_sharpe`` is the least probability that the Sharpe ratio of those
+    blocks is above zero, given how many configurations were tried on the same data. ``max_latency_us`` bounds
+    the p99 of one model call of 64 rows, ``max_abs_diff`` the distance of the exported scores from the trained
+    ones. ``require_live`` demands that live feature vectors were there to compare.
     """
 
     p_value: Share = 0.05
     min_periods: Annotated[int, Meta(ge=1, le=50)] = 3
     min_trades: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 30
+    min_deflated_sharpe: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.95
     max_latency_us: Annotated[float, Meta(gt=0.0, le=1e9)] = 20_000.0
     max_abs_diff: Annotated[float, Meta(ge=0.0, le=1.0)] = 1e-6
     block_s: PositiveSeconds = 300.0
@@ -279,8 +294,13 @@ def _why(error: Exception) -> str:
 
 def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str]]:
     """What the fields must be together: whether they are, what was expected, what came."""
-    source, spans = config.source, config.spans
+    source, spans, paths = config.source, config.spans, config.validation.combinatorial
     return [
+        (
+            paths is None or paths.test_groups < paths.groups - 1,
+            "validation.combinatorial: a group to train on and one to tune on beside the test groups",
+            f"{paths.test_groups if paths else 0} of {paths.groups if paths else 0} tested",
+        ),
         (
             config.feature_set in FEATURE_SETS,
             f"feature_set: one of {', '.join(FEATURE_SETS)}",

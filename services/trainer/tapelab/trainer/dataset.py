@@ -25,6 +25,7 @@ class Samples(NamedTuple):
         ts_start_ns, ts_end_ns: i64 ``(n,)``, when a row is known and when its label is.
         symbol: i32 ``(n,)``, index of the symbol.
         row: i64 ``(n,)``, row in the symbol's bars.
+        day: i32 ``(n,)``, trading day YYYYMMDD.
     """
 
     x: npt.NDArray[np.float32]
@@ -35,6 +36,7 @@ class Samples(NamedTuple):
     ts_end_ns: npt.NDArray[np.int64]
     symbol: npt.NDArray[np.int32]
     row: npt.NDArray[np.int64]
+    day: npt.NDArray[np.int32]
 
     @property
     def n(self) -> int:
@@ -61,6 +63,7 @@ def pool(symbols: Sequence[SymbolData]) -> Samples:
                 ts_end_ns=data.labels.ts_end_ns[rows],
                 symbol=np.full(len(rows), index, np.int32),
                 row=rows.astype(np.int64),
+                day=data.bars["day"][rows],
             )
         )
     columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]

@@ -8,16 +8,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import log_loss, roc_auc_score
 
-from tapelab.quant.backtest.results import TRADING_DAYS_PER_YEAR
-from tapelab.quant.validation.sharpe import deflated_sharpe, sharpe
+from tapelab.common.storage.ledger import History
+from tapelab.quant.backtest.results import TRADING_DAYS_PER_YEAR, max_drawdown, sortino
+from tapelab.quant.metrics.classification import (
+    auc,
+    average_precision,
+    brier,
+    calibration_line,
+    logloss,
+    reliability,
+)
+from tapelab.quant.metrics.trading import Slices, by_key, hit_rate, hour_of_day, return_by_score, weekday
+from tapelab.quant.validation.block_length import automatic_block_length
+from tapelab.quant.validation.bootstrap import stationary_bootstrap_sharpe_ci
+from tapelab.quant.validation.sharpe import sharpe
 from tapelab.trainer.config import SECOND_NS, ExperimentConfig
 from tapelab.trainer.dataset import Samples
 from tapelab.trainer.strategy import Strategy, SymbolPeriod
 from tapelab.trainer.train import FoldOutcome
+from tapelab.trainer.trials import Deflation, deflate
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 class Evaluation(NamedTuple):
@@ -32,6 +45,9 @@ class Evaluation(NamedTuple):
         n_trades: trades of the model.
         period_net: net return of the model per test period.
         metrics: everything for people, JSON types; undefined figures are null.
+        block_numbers: number (event time over the block's length) of each block.
+        test_ns: event times of the first and last test sample.
+        deflation: what the model's ratio is worth among all trials; None before the ledger was asked.
     """
 
     model_blocks: Floats
@@ -39,6 +55,9 @@ class Evaluation(NamedTuple):
     n_trades: int
     period_net: list[float]
     metrics: dict[str, Any]
+    block_numbers: Ints = np.empty(0, np.int64)
+    test_ns: tuple[int, int] = (0, 0)
+    deflation: Deflation | None = None
 
 
 def evaluate(outcomes: Sequence[FoldOutcome], samples: Samples, config: ExperimentConfig) -> Evaluation:
@@ -46,21 +65,26 @@ def evaluate(outcomes: Sequence[FoldOutcome], samples: Samples, config: Experime
     model = [period for outcome in outcomes for period in outcome.model_periods]
     baseline = [period for outcome in outcomes for period in outcome.baseline_periods]
     block_ns = round(config.gate.block_s * SECOND_NS)
-    model_blocks, baseline_blocks = block_returns(model, block_ns), block_returns(baseline, block_ns)
+    (numbers, model_blocks), (_, baseline_blocks) = block_returns(model, block_ns), block_returns(baseline, block_ns)
     folds = [_fold_metrics(number, outcome, samples) for number, outcome in enumerate(outcomes, start=1)]
     tested = np.concatenate([outcome.fold.test for outcome in outcomes])
+    scores = np.concatenate([outcome.model_scores for outcome in outcomes])
     metrics = {
         "folds": folds,
         "pooled": {
-            "model": _scores(samples, tested, np.concatenate([o.model_scores for o in outcomes]))
-            | _profit(model, model_blocks),
+            "model": _scores(samples, tested, scores) | _profit(model, model_blocks, config),
             "linear": _scores(samples, tested, np.concatenate([o.baseline_scores for o in outcomes]))
-            | _profit(baseline, baseline_blocks),
+            | _profit(baseline, baseline_blocks, config),
             "flat": {"net_return": 0.0, "n_trades": 0},
             "n_blocks": len(model_blocks),
             "block_s": config.gate.block_s,
         },
         "by_symbol": _by_symbol(model),
+        "calibration": _calibration(samples, tested, scores),
+        "deciles": _deciles(scores, samples.ret[tested]),
+        # Blocks of an hour or less lie within one; longer ones count where they begin.
+        "by_hour_utc": _slices(by_key(hour_of_day(numbers * block_ns), model_blocks)),
+        "by_weekday_utc": _slices(by_key(weekday(numbers * block_ns), model_blocks)),
     }
     return Evaluation(
         model_blocks=model_blocks,
@@ -68,15 +92,33 @@ def evaluate(outcomes: Sequence[FoldOutcome], samples: Samples, config: Experime
         n_trades=sum(period.result.kpis.n_trades for period in model),
         period_net=[_net(outcome.model_periods) for outcome in outcomes],
         metrics=plain(metrics),
+        block_numbers=numbers,
+        test_ns=(int(samples.ts_start_ns[tested].min()), int(samples.ts_start_ns[tested].max())),
     )
 
 
-def block_returns(periods: Sequence[SymbolPeriod], block_ns: int) -> Floats:
-    """Net return per block of event time, all symbols together; blocks without a bar are left out."""
+def discount(evaluation: Evaluation, config: ExperimentConfig, history: History | None) -> Evaluation:
+    """The evaluation with its ratio held against everything tried on the same data.
+
+    Args:
+        history: of the ledger, this trial included; None where nothing counts trials.
+    """
+    found = deflate(evaluation.model_blocks, round(config.gate.block_s * SECOND_NS), history)
+    pooled = evaluation.metrics["pooled"]
+    told = {"deflated_sharpe": found.deflated, "n_trials": found.n_trials}
+    metrics = evaluation.metrics | {
+        "pooled": pooled | {"model": pooled["model"] | plain(told)},
+        "trials": plain(found.described(len(evaluation.model_blocks))),
+    }
+    return evaluation._replace(metrics=metrics, deflation=found)
+
+
+def block_returns(periods: Sequence[SymbolPeriod], block_ns: int) -> tuple[Ints, Floats]:
+    """Numbers and net returns of blocks of event time, all symbols together; those without a bar are left out."""
     ts = np.concatenate([period.ts_ns for period in periods])
     net = np.concatenate([period.result.net_return for period in periods])
     blocks, of_block = np.unique(ts // block_ns, return_inverse=True)
-    return np.bincount(of_block, weights=net, minlength=len(blocks)).astype(np.float64)
+    return blocks, np.bincount(of_block, weights=net, minlength=len(blocks)).astype(np.float64)
 
 
 def plain(value: Any) -> Any:
@@ -99,30 +141,75 @@ def _net(periods: Sequence[SymbolPeriod]) -> float:
 
 
 def _scores(samples: Samples, rows: npt.NDArray[np.intp], scores: Floats) -> dict[str, float]:
-    """Quality of scores on the samples whose price moved; the AUC needs both signs."""
+    """Quality of scores on the samples whose price moved; ranking needs both signs."""
     moved = samples.moved[rows]
-    up, scored = samples.up[rows][moved], scores[moved]
-    both = 0 < int(up.sum()) < len(up)
+    up, scored = samples.up[rows][moved] > 0, scores[moved]
     return {
-        "auc": float(roc_auc_score(up, scored)) if both else math.nan,
-        "logloss": float(log_loss(up, scored, labels=[0, 1])) if len(up) else math.nan,
+        "auc": auc(up, scored),
+        "pr_auc": average_precision(up, scored),
+        "logloss": logloss(up, scored),
+        "brier": brier(up, scored),
+        "calibration_error": reliability(up, scored).error,
+        "calibration_slope": calibration_line(up, scored).slope,
     }
 
 
-def _profit(periods: Sequence[SymbolPeriod], blocks: Floats) -> dict[str, Any]:
+def _calibration(samples: Samples, rows: npt.NDArray[np.intp], scores: Floats) -> dict[str, Any]:
+    """The reliability diagram of the samples whose price moved."""
+    moved = samples.moved[rows]
+    up, scored = samples.up[rows][moved] > 0, scores[moved]
+    bins, line = reliability(up, scored), calibration_line(up, scored)
+    return {
+        "bins": [
+            {"low": low, "n": n, "predicted": predicted, "happened": happened}
+            for low, n, predicted, happened in zip(*bins, strict=True)
+        ],
+        "error": bins.error,
+        "slope": line.slope,
+        "intercept": line.intercept,
+    }
+
+
+def _deciles(scores: Floats, ret: Floats) -> list[dict[str, Any]]:
+    """Mean gross return over the horizon by decile of the score, lowest first."""
+    return [
+        {"n": n, "low": low, "mean_return": mean} for n, low, mean in zip(*return_by_score(scores, ret), strict=True)
+    ]
+
+
+def _slices(slices: Slices) -> dict[str, Any]:
+    rows = [{"key": key, "n": n, "net_return": total, "t": t} for key, n, total, t in zip(*slices, strict=True)]
+    return {"slices": rows, "positive": slices.positive}
+
+
+def _profit(periods: Sequence[SymbolPeriod], blocks: Floats, config: ExperimentConfig) -> dict[str, Any]:
     trades = np.concatenate([period.result.trades["net_return"] for period in periods])
     days = np.concatenate([period.day for period in periods])
     net = np.concatenate([period.result.net_return for period in periods])
+    ts = np.concatenate([period.ts_ns for period in periods])
+    traded = sum(int(np.abs(np.diff(period.result.side.astype(np.int64), prepend=0)).sum()) for period in periods)
     _, of_day = np.unique(days, return_inverse=True)
     daily = np.bincount(of_day, weights=net).astype(np.float64)
+    length = automatic_block_length(blocks)
+    interval = stationary_bootstrap_sharpe_ci(
+        blocks, seed=config.model.seed, n_boot=config.gate.n_boot, mean_block=length
+    )
+    alone = deflate(blocks)
     return {
         "net_return": _net(periods),
         "n_trades": len(trades),
-        "hit_rate": float(np.mean(trades > 0)) if len(trades) else math.nan,
+        "hit_rate": hit_rate(trades),
         "mean_trade_return": float(np.mean(trades)) if len(trades) else math.nan,
         "sharpe_daily": sharpe(daily, periods_per_year=TRADING_DAYS_PER_YEAR),
-        "sharpe_block": sharpe(blocks),
-        "deflated_sharpe": deflated_sharpe(blocks, n_trials=1),
+        "sortino_daily": sortino(daily, TRADING_DAYS_PER_YEAR),
+        "max_drawdown": max_drawdown(net[np.argsort(ts, kind="stable")]),
+        "lots_traded": traded,
+        "lots_traded_daily": traded / len(daily) if len(daily) else math.nan,
+        "sharpe_block": interval.ratio,
+        "sharpe_block_low": interval.low,
+        "sharpe_block_high": interval.high,
+        "dependence_blocks": length,
+        "deflated_sharpe": alone.deflated,
         "n_trials": 1,
         "n_days": len(daily),
     }

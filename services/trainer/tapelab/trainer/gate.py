@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,10 @@ from tapelab.common.storage.registry import GateRule
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.validation.bootstrap import stationary_bootstrap_mean_ci
 from tapelab.trainer.config import ExperimentConfig, GateConfig
-from tapelab.trainer.evaluation import Evaluation
+from tapelab.trainer.evaluation import Evaluation, plain
 from tapelab.trainer.export import Exported
 from tapelab.trainer.parity import Parity
+from tapelab.trainer.trials import Deflation, deflate
 
 #: Rows of a busy micro-batch: the batch size whose latency counts.
 BATCH = 64
@@ -46,6 +48,7 @@ def judge(
         ),
         periods_rule(evaluation.period_net, gate),
         trades_rule(evaluation.n_trades, gate),
+        deflated_rule(evaluation.deflation or deflate(evaluation.model_blocks), gate),
         parity_model_rule(exported, gate),
         parity_features_rule(streaming),
         latency_rule(exported, gate),
@@ -53,7 +56,7 @@ def judge(
         policy_rule(config),
     ]
     if live is not None:
-        rules.insert(6, parity_live_rule(live, gate))
+        rules.insert(7, parity_live_rule(live, gate))
     return rules
 
 
@@ -72,7 +75,7 @@ def policy_rule(config: ExperimentConfig) -> GateRule:
         ),
         *(
             f"{name} {getattr(gate, name):g} below {getattr(POLICY, name):g}"
-            for name in ("min_periods", "min_trades", "block_s", "mean_block")
+            for name in ("min_periods", "min_trades", "min_deflated_sharpe", "block_s", "mean_block")
             if getattr(gate, name) < getattr(POLICY, name)
         ),
         *(["no live vectors required"] if POLICY.require_live and not gate.require_live else []),
@@ -138,6 +141,37 @@ def trades_rule(n_trades: int, gate: GateConfig) -> GateRule:
         value=n_trades,
         limit=gate.min_trades,
         reason=f"{n_trades} trades in the test periods, at least {gate.min_trades} are needed",
+    )
+
+
+def deflated_rule(found: Deflation, gate: GateConfig) -> GateRule:
+    """The Sharpe ratio is more than the luck of the best among everything tried on the same data.
+
+    The probability of backtest overfitting stands in the evidence: it judges the choice among the trials,
+    while the rule judges this one.
+    """
+    defined = not math.isnan(found.deflated)
+    trials = "1 trial" if found.n_trials == 1 else f"the best of {found.n_trials} trials"
+    counted = f"counted in {found.where}" if found.where else "nothing counts trials here"
+    pbo = found.overfitting
+    overfitted = pbo.reason or f"{pbo.pbo:.2f} among {pbo.n_trials} trials"
+    probability = f"{found.deflated:.4f}" if defined else "undefined"
+    return GateRule(
+        id="deflated_sharpe",
+        passed=defined and found.deflated >= gate.min_deflated_sharpe,
+        value=found.deflated if defined else None,
+        limit=gate.min_deflated_sharpe,
+        reason=f"probability {probability} that the Sharpe ratio is above zero, as {trials} on this data ({counted}), "
+        f"at least {gate.min_deflated_sharpe:g} is needed; probability of overfitting: {overfitted}",
+        evidence=plain(
+            {
+                "n_trials": found.n_trials,
+                "probabilistic_sharpe": found.probabilistic,
+                "expected_maximum_sharpe": found.expected_maximum,
+                "pbo": pbo.pbo,
+                "pbo_trials": pbo.n_trials,
+            }
+        ),
     )
 
 

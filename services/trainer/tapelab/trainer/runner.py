@@ -22,19 +22,23 @@ from tapelab.common.serving.load import load_model
 from tapelab.common.serving.manifest import Manifest, encode_manifest
 from tapelab.common.storage.artifacts import ArtifactStore
 from tapelab.common.storage.jobs import Finish
+from tapelab.common.storage.ledger import History, Ledger
 from tapelab.common.storage.pointers import Pointer
 from tapelab.common.storage.registry import GateRule, Registry
+from tapelab.quant.validation.combinatorial import CombinatorialSplit
 from tapelab.trainer import gate
-from tapelab.trainer.config import ExperimentConfig, Span
+from tapelab.trainer.config import SECOND_NS, ExperimentConfig, Span
 from tapelab.trainer.dataset import Samples, pool
 from tapelab.trainer.etl import SymbolData, compute, data_digest
-from tapelab.trainer.evaluation import Evaluation, evaluate, plain
+from tapelab.trainer.evaluation import Evaluation, discount, evaluate, plain
 from tapelab.trainer.export import Exported, export
 from tapelab.trainer.manifest import Proven, build_manifest
 from tapelab.trainer.parity import Parity, live_parity, streaming_parity
+from tapelab.trainer.paths import describe_paths, run_split, split_paths
 from tapelab.trainer.progress import Report, Stopped
 from tapelab.trainer.sources import SymbolTicks, TickSource
 from tapelab.trainer.train import FinalModel, FoldOutcome, fit_final, run_fold, split
+from tapelab.trainer.trials import make_trial
 
 #: Rows on which the runtimes are measured and compared.
 _MEASURED_ROWS: Final = 2_000
@@ -62,6 +66,7 @@ class Deps:
     Args:
         frozen: spans of an earlier attempt, which this one takes up again.
         registry: where the model goes; None keeps it in the artifact store alone.
+        ledger: counts the trials on the data; None counts none, and the result says so.
         live_vectors: reads vectors that the stack computed live; None outside a stack.
         finishing: holds the experiment while its model is registered and its result written, so that a stop
             comes before both or after both; it raises Stopped where the experiment is not ours any more.
@@ -79,6 +84,7 @@ class Deps:
     experiment_id: str | None = None
     frozen: tuple[Span, ...] = ()
     registry: Registry | None = None
+    ledger: Ledger | None = None
     live_vectors: LiveVectors | None = None
     finishing: Callable[[], AbstractAsyncContextManager[Finish]] = _unheld
     should_stop: Callable[[], bool] = lambda: False
@@ -120,9 +126,16 @@ class _Run:
         self._lap("load", started_ns)
 
         symbols, samples, digest = await self._etl(loaded)
+        asked = config.validation.combinatorial
+        splits = [] if asked is None else split_paths(samples, config, asked)
         outcomes = await self._folds(samples, symbols)
         evaluation = await self._thread("evaluate", evaluate, outcomes, samples, config)
+        history = await self._count(evaluation, spans, digest)
+        evaluation = await self._thread("evaluate", discount, evaluation, config, history)
         await self._report("evaluated", 0.62, {"metrics": evaluation.metrics["pooled"]})
+        if splits:
+            section = await self._paths(splits, samples, symbols)
+            evaluation = evaluation._replace(metrics=evaluation.metrics | {"combinatorial": section})
         final = await self._final(samples, symbols)
         rows = samples.x[np.sort(np.argsort(samples.ts_end_ns, kind="stable")[-_MEASURED_ROWS:])]
         await self._report("exporting", 0.75, {"rounds": final.model.rounds})
@@ -191,6 +204,39 @@ class _Run:
                 )
             )
         return outcomes
+
+    async def _paths(
+        self, splits: list[CombinatorialSplit], samples: Samples, symbols: list[SymbolData]
+    ) -> dict[str, Any]:
+        config, deps, outcomes = self._config, self._deps, []
+        for number, chosen in enumerate(splits, start=1):
+            await self._report(
+                "combinatorial", 0.62 + 0.03 * (number - 1) / len(splits), {"split": number, "of": len(splits)}
+            )
+            outcomes.append(
+                await self._thread(
+                    "paths", run_split, samples, symbols, chosen, config, deps.num_threads, deps.should_stop
+                )
+            )
+        return await self._thread("paths", describe_paths, outcomes, samples, config)
+
+    async def _count(self, evaluation: Evaluation, spans: Sequence[Span], digest: str) -> History | None:
+        """Record the trial as soon as its test results exist: whatever becomes of it, they were looked at."""
+        config, deps = self._config, self._deps
+        if deps.ledger is None:
+            return None
+        return await deps.ledger.record(
+            make_trial(
+                config,
+                spans,
+                digest,
+                (evaluation.block_numbers, evaluation.model_blocks),
+                round(config.gate.block_s * SECOND_NS),
+                evaluation.test_ns,
+                experiment_id=deps.experiment_id,
+                now_ns=deps.clock.now_ns(),
+            )
+        )
 
     async def _final(self, samples: Samples, symbols: list[SymbolData]) -> FinalModel:
         config, deps = self._config, self._deps

@@ -25,6 +25,7 @@ from tapelab.common.settings import load
 from tapelab.common.storage import redis as redis_storage
 from tapelab.common.storage.artifacts import ArtifactStore
 from tapelab.common.storage.jobs import Experiment, Finish, Jobs
+from tapelab.common.storage.ledger import PostgresLedger
 from tapelab.common.storage.postgres import apply_schema, create_pool
 from tapelab.common.storage.registry import Registry
 from tapelab.trainer.config import Span, parse_config
@@ -154,6 +155,7 @@ class Trainer:
                 experiment_id=experiment.id,
                 frozen=await self._frozen(experiment),
                 registry=self._registry,
+                ledger=PostgresLedger(self._pool),
                 live_vectors=None if config.source.kind == "file" else functools.partial(live_vectors, common),
                 finishing=finishing,
                 should_stop=lambda: lost.is_set() or ctx.stopping.is_set(),

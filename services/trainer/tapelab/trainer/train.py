@@ -66,6 +66,7 @@ def split(samples: Samples, config: ExperimentConfig) -> list[Fold]:
             mode=validation.mode,
             min_train=validation.min_train,
             tune_fraction=validation.tune_fraction,
+            session=_sessions(samples, config),
         )
     except ValueError as error:
         # "fold 1 of 3 has no tune samples: expected ..."
@@ -94,6 +95,7 @@ def split_final(samples: Samples, config: ExperimentConfig) -> TuneSplit:
             samples.ts_end_ns,
             embargo_ns=config.embargo_ns,
             tune_fraction=config.validation.tune_fraction,
+            session=_sessions(samples, config),
         )
     except ValueError as error:
         raise _too_short(samples, config, "the final fit has nothing to train or nothing to tune on") from error
@@ -172,6 +174,11 @@ def fit_final(
     return FinalModel(trees, Strategy(trees, slope, threshold), parts, train_slope)
 
 
+def _sessions(samples: Samples, config: ExperimentConfig) -> npt.NDArray[np.int32] | None:
+    """Trading days where the folds are cut between them."""
+    return samples.day if config.validation.by == "session" else None
+
+
 def _moved(samples: Samples, rows: Rows) -> Rows:
     """Rows whose price moved: the samples a classifier learns from."""
     return rows[samples.moved[rows]]
@@ -183,10 +190,12 @@ def _too_short(samples: Samples, config: ExperimentConfig, detail: str) -> Sourc
     smallest = validation.min_train * min(validation.tune_fraction, 1.0 - validation.tune_fraction)
     needed = math.ceil(max(2.0 / smallest, validation.n_folds / (1.0 - validation.min_train)))
     purged_s = config.label.horizon_s + config.latency_ms / 1e3 + validation.embargo_s
+    days = f" of {len(np.unique(samples.day))} trading days" if validation.by == "session" else ""
     return SourceError(
         "the span is too short for the validation",
         expected=f"at least {needed} samples for {validation.n_folds} folds, with ups and downs in every training and "
-        f"tune part after {purged_s:g} s before each cut are purged",
-        actual=f"{samples.n} samples" + (f", and {detail}" if detail else ""),
+        f"tune part after {purged_s:g} s before each cut are purged"
+        + (", and a trading day for each part of each fold" if days else ""),
+        actual=f"{samples.n} samples{days}" + (f", and {detail}" if detail else ""),
         remedy="take a longer span or a later cut, fewer folds, smaller bars, or a shorter horizon or embargo",
     )

@@ -121,3 +121,24 @@ END
 $$;
 CREATE OR REPLACE TRIGGER pointer_history_append_only BEFORE UPDATE OR DELETE ON pointer_history
     FOR EACH ROW EXECUTE FUNCTION tapelab_append_only();
+
+-- Every configuration whose test results were ever looked at, and on which data: rows are only ever added.
+-- The returns per block of event time are kept so that trials can be compared on what they have in common.
+CREATE TABLE IF NOT EXISTS trials (
+    number         bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    experiment_id  text,
+    name           text             NOT NULL,
+    config_digest  text             NOT NULL,
+    data_digest    text             NOT NULL,
+    symbols        text[]           NOT NULL,
+    first_ns       bigint           NOT NULL,
+    last_ns        bigint           NOT NULL,
+    sharpe         double precision,
+    block_ns       bigint           NOT NULL,
+    blocks         bigint[]         NOT NULL,
+    returns        double precision[] NOT NULL,
+    recorded_ns    bigint           NOT NULL
+);
+CREATE INDEX IF NOT EXISTS trials_of_span ON trials (last_ns, first_ns);
+CREATE OR REPLACE TRIGGER trials_append_only BEFORE UPDATE OR DELETE ON trials
+    FOR EACH ROW EXECUTE FUNCTION tapelab_append_only();

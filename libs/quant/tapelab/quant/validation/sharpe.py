@@ -1,7 +1,7 @@
 """Sharpe ratios and how much of one is luck.
 
-Sources: Bailey and Lopez de Prado, "The Sharpe Ratio Efficient Frontier" (2012) for the probabilistic,
-"The Deflated Sharpe Ratio" (2014) for the deflated one.
+Sources: Bailey and Lopez de Prado, "The Sharpe Ratio Efficient Frontier" (2012) for the probabilistic ratio
+and the minimum track record length, "The Deflated Sharpe Ratio" (2014) for the deflated one.
 """
 
 from __future__ import annotations
@@ -44,15 +44,70 @@ def probabilistic_sharpe(x: npt.NDArray[np.float64], *, benchmark: float = 0.0) 
     ratio = sharpe(x)
     if math.isnan(ratio):
         return math.nan
+    skew, kurtosis = moments(x)
+    return probabilistic_sharpe_of(ratio, len(x), skew=skew, kurtosis=kurtosis, benchmark=benchmark)
+
+
+def probabilistic_sharpe_of(
+    ratio: float, n: int, *, skew: float = 0.0, kurtosis: float = 3.0, benchmark: float = 0.0
+) -> float:
+    """:func:`probabilistic_sharpe` from figures instead of returns.
+
+    Args:
+        ratio: Sharpe ratio per period, like the benchmark.
+        n: number of returns.
+        skew: of the returns.
+        kurtosis: of the returns, 3 for normal ones.
+        benchmark: Sharpe ratio per period to exceed.
+
+    Returns:
+        a probability; NaN for fewer than two returns, or moments that make the estimator's variance negative.
+    """
+    spread = _spread(ratio, skew, kurtosis)
+    # The expansion of the estimator's variance can turn negative for extreme samples, where it says nothing.
+    if n < 2 or not spread > 0.0:
+        return math.nan
+    return _NORMAL.cdf((ratio - benchmark) * math.sqrt(n - 1) / math.sqrt(spread))
+
+
+def minimum_track_record_length(
+    ratio: float, *, skew: float = 0.0, kurtosis: float = 3.0, benchmark: float = 0.0, confidence: float = 0.95
+) -> float:
+    """How many returns are needed before a Sharpe ratio exceeds a benchmark with some confidence.
+
+    Args:
+        ratio: Sharpe ratio per period, like the benchmark.
+        skew: of the returns.
+        kurtosis: of the returns, 3 for normal ones.
+        benchmark: Sharpe ratio per period to exceed.
+        confidence: in (0.5, 1).
+
+    Returns:
+        a number of periods, fractional; infinity where the ratio does not exceed the benchmark; NaN where the
+        ratio is undefined or the moments make the estimator's variance negative.
+    """
+    if not 0.5 < confidence < 1.0:
+        raise ValueError(f"confidence: expected in (0.5, 1), got {confidence}")
+    spread = _spread(ratio, skew, kurtosis)
+    if not spread > 0.0:
+        return math.nan
+    if ratio <= benchmark:
+        return math.inf
+    return 1.0 + spread * (_NORMAL.inv_cdf(confidence) / (ratio - benchmark)) ** 2
+
+
+def moments(x: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Skew and kurtosis (3 for a normal distribution) of returns; NaN where they do not vary."""
+    if math.isnan(sharpe(x)):
+        return math.nan, math.nan
     centred = x - np.mean(x)
     variance = float(np.mean(centred**2))
-    skew = float(np.mean(centred**3)) / variance**1.5
-    kurtosis = float(np.mean(centred**4)) / variance**2
-    spread = 1.0 - skew * ratio + (kurtosis - 1.0) / 4.0 * ratio**2
-    # The expansion of the estimator's variance can turn negative for extreme samples, where it says nothing.
-    if spread <= 0.0:
-        return math.nan
-    return _NORMAL.cdf((ratio - benchmark) * math.sqrt(len(x) - 1) / math.sqrt(spread))
+    return float(np.mean(centred**3)) / variance**1.5, float(np.mean(centred**4)) / variance**2
+
+
+def _spread(ratio: float, skew: float, kurtosis: float) -> float:
+    """Variance of the estimated ratio times the number of returns less one."""
+    return 1.0 - skew * ratio + (kurtosis - 1.0) / 4.0 * ratio**2
 
 
 def expected_maximum_sharpe(n_trials: int, trials_variance: float) -> float:

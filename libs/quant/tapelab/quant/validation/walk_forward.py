@@ -46,6 +46,7 @@ def purged_walk_forward(
     mode: Mode = "anchored",
     min_train: float = 0.4,
     tune_fraction: float = 0.2,
+    session: npt.NDArray[np.int32] | None = None,
 ) -> list[Fold]:
     """Split samples into consecutive test periods, each after its training span.
 
@@ -54,15 +55,20 @@ def purged_walk_forward(
     size. The last ``tune_fraction`` of a training span tunes (early stopping, thresholds). A sample is kept
     only where its label ends more than ``embargo_ns`` before the next part begins.
 
+    With ``session`` whole sessions are counted and cut instead of samples, so that no part begins or ends
+    within one. A session of one symbol may overlap another symbol's next one; then the cut is the first
+    moment of the later session, and purging is by time as ever.
+
     Args:
         ts_start_ns: when each sample is known (its bar's close), shape ``(n,)``.
         ts_end_ns: when its label is known, >= ``ts_start_ns``.
         n_folds: test periods, >= 1.
         embargo_ns: gap between a label's end and the part that follows, >= 0.
-        mode: ``anchored`` trains on everything before, ``rolling`` on a window as long in samples as
-            ``min_train``.
-        min_train: share of the samples before the first test period, in (0, 1).
+        mode: ``anchored`` trains on everything before, ``rolling`` on a window as long in samples (sessions)
+            as ``min_train``.
+        min_train: share of the samples (sessions) before the first test period, in (0, 1).
         tune_fraction: share of a training span that tunes, in (0, 1).
+        session: each sample's session in an order of time (a trading day YYYYMMDD), shape ``(n,)``.
 
     Raises:
         ValueError: an argument out of range, or a part of a fold that is left empty.
@@ -73,25 +79,26 @@ def purged_walk_forward(
             f"{n_folds}, {embargo_ns}, {min_train}, {tune_fraction}"
         )
     _check(ts_start_ns, ts_end_ns)
-    n = len(ts_start_ns)
-    ordered = np.sort(ts_start_ns)
+    ordered = _cut_points(ts_start_ns, session)
+    n, n_samples = len(ordered), len(ts_start_ns)
     first_test = int(n * min_train)
     cuts = [first_test + (n - first_test) * k // n_folds for k in range(n_folds + 1)]
     if n <= cuts[-2] or first_test < 2:
-        raise ValueError(f"expected samples for {n_folds} folds, got {n}")
-    bounds_ns = [int(ordered[cut]) for cut in cuts[:-1]] + [int(ordered[-1]) + 1]
+        raise ValueError(f"expected {'samples' if session is None else 'sessions'} for {n_folds} folds, got {n}")
+    bounds_ns = [int(ordered[cut]) for cut in cuts[:-1]] + [int(ts_start_ns.max()) + 1]
     folds = []
     for k in range(n_folds):
         begin = cuts[k] - first_test if mode == "rolling" else 0
         begin_ns, test_start_ns, test_end_ns = int(ordered[begin]), bounds_ns[k], bounds_ns[k + 1]
         inside = (ts_start_ns >= begin_ns) & (ts_start_ns < test_start_ns)
         before_test = inside & (ts_end_ns < test_start_ns - embargo_ns)
-        train, tune, tune_start_ns = _split(ts_start_ns, ts_end_ns, inside, before_test, tune_fraction, embargo_ns)
+        span = ordered[(ordered >= begin_ns) & (ordered < test_start_ns)]
+        train, tune, tune_start_ns = _split(ts_start_ns, ts_end_ns, span, before_test, tune_fraction, embargo_ns)
         test = np.flatnonzero((ts_start_ns >= test_start_ns) & (ts_start_ns < test_end_ns))
         for name, part in (("train", train), ("tune", tune), ("test", test)):
             if not len(part):
                 raise ValueError(
-                    f"fold {k + 1} of {n_folds} has no {name} samples: expected some of {n}, "
+                    f"fold {k + 1} of {n_folds} has no {name} samples: expected some of {n_samples}, "
                     f"got none after purging with an embargo of {embargo_ns} ns"
                 )
         folds.append(Fold(train, tune, test, tune_start_ns, test_start_ns, test_end_ns))
@@ -104,15 +111,20 @@ def purged_tune_split(
     *,
     embargo_ns: int,
     tune_fraction: float = 0.2,
+    session: npt.NDArray[np.int32] | None = None,
 ) -> TuneSplit:
     """Cut a whole span for a final fit: its last ``tune_fraction`` tunes, purged like a fold.
+
+    Args:
+        session: as for :func:`purged_walk_forward`.
 
     Raises:
         ValueError: a part is left empty.
     """
     _check(ts_start_ns, ts_end_ns)
     inside = np.ones(len(ts_start_ns), bool)
-    train, tune, tune_start_ns = _split(ts_start_ns, ts_end_ns, inside, inside, tune_fraction, embargo_ns)
+    span = _cut_points(ts_start_ns, session)
+    train, tune, tune_start_ns = _split(ts_start_ns, ts_end_ns, span, inside, tune_fraction, embargo_ns)
     if not len(train) or not len(tune):
         raise ValueError(f"expected samples to train and to tune, got {len(train)} and {len(tune)} after purging")
     return TuneSplit(train, tune, tune_start_ns)
@@ -121,13 +133,12 @@ def purged_tune_split(
 def _split(
     ts_start_ns: npt.NDArray[np.int64],
     ts_end_ns: npt.NDArray[np.int64],
-    inside: npt.NDArray[np.bool_],
+    span: npt.NDArray[np.int64],
     eligible: npt.NDArray[np.bool_],
     tune_fraction: float,
     embargo_ns: int,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], int]:
-    """Train and tune indices of a training span; ``eligible`` is what purging against the test left of it."""
-    span = np.sort(ts_start_ns[inside])
+    """Train and tune indices of a training span with its cut points; ``eligible`` is what purging left of it."""
     if not len(span):
         none = np.empty(0, np.intp)
         return none, none, 0
@@ -135,6 +146,19 @@ def _split(
     train = np.flatnonzero(eligible & (ts_end_ns < tune_start_ns - embargo_ns))
     tune = np.flatnonzero(eligible & (ts_start_ns >= tune_start_ns))
     return train, tune, tune_start_ns
+
+
+def _cut_points(ts_start_ns: npt.NDArray[np.int64], session: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int64]:
+    """Times at which the samples may be cut, ascending: each sample's, or each session's first."""
+    if session is None:
+        return np.sort(ts_start_ns)
+    if session.shape != ts_start_ns.shape:
+        raise ValueError(f"session: expected shape {ts_start_ns.shape} like ts_start_ns, got {session.shape}")
+    names, of_session = np.unique(session, return_inverse=True)
+    first = np.full(len(names), np.iinfo(np.int64).max)
+    np.minimum.at(first, of_session, ts_start_ns)
+    # A cut before a session must also come before every later one that begins earlier elsewhere.
+    return np.minimum.accumulate(first[::-1])[::-1]
 
 
 def _check(ts_start_ns: npt.NDArray[np.int64], ts_end_ns: npt.NDArray[np.int64]) -> None:

@@ -1,0 +1,47 @@
+"""Combinatorial paths of an experiment: whole, out of sample, in the report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tapelab.common.errors import ConfigError, SourceError
+from tapelab.trainer.config import CombinatorialConfig
+from tapelab.trainer.paths import describe_paths, run_split, split_paths
+from tests.services.trainer.data import config, samples, symbols
+
+ASKED = CombinatorialConfig(groups=4, test_groups=2)
+
+
+def test_every_path_trades_every_group_by_models_that_have_not_seen_it() -> None:
+    pooled = samples()
+    splits = split_paths(pooled, config(), ASKED)
+    outcomes = [run_split(pooled, symbols(), split, config(), 1, lambda: False) for split in splits]
+    report = describe_paths(outcomes, pooled, config())
+    assert (report["n_splits"], len(report["paths"])) == (6, 3)
+    assert all(path["auc"] > 0.53 for path in report["paths"])
+    assert len({path["net_return"] for path in report["paths"]}) == 3
+    assert report["sharpe_block_lowest"] <= report["sharpe_block_median"]
+    total = sum(period.result.kpis.net_return for o in outcomes for group in o.periods for period in group)
+    assert sum(path["net_return"] for path in report["paths"]) == pytest.approx(total)
+
+
+def test_what_is_tested_changes_no_model() -> None:
+    pooled = samples()
+    split = split_paths(pooled, config(), ASKED)[1]
+    held = np.concatenate(split.tests)
+    x, up, ret = pooled.x.copy(), pooled.up.copy(), pooled.ret.copy()
+    x[held], up[held], ret[held] = -x[held], 1 - up[held], 1.0
+    other = pooled._replace(x=x, up=up, ret=ret)
+    outcome = run_split(pooled, symbols(), split, config(), 1, lambda: False)
+    changed = run_split(other._replace(x=pooled.x), symbols(), split, config(), 1, lambda: False)
+    for one, two in zip(outcome.scores, changed.scores, strict=True):
+        assert np.array_equal(one, two)
+
+
+def test_what_is_too_short_or_leaves_nothing_to_learn_from_is_refused() -> None:
+    few = type(samples())(*(column[:12] for column in samples()))
+    with pytest.raises(SourceError, match="too short for the combinatorial validation"):
+        split_paths(few, config(), CombinatorialConfig(groups=6, test_groups=2))
+    with pytest.raises(ConfigError, match="got 3 of 4 tested"):
+        config(validation={"combinatorial": {"groups": 4, "test_groups": 3}})
