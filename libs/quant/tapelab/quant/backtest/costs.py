@@ -169,6 +169,7 @@ def one_side_costs(prices: npt.ArrayLike, costs: CostModel) -> npt.NDArray[np.fl
 
 def round_trip_cost_fractions(prices: npt.ArrayLike, costs: CostModel) -> npt.NDArray[np.float64]:
     """:func:`round_trip_cost_fraction` at each of some prices, shape ``(n,)``, equal to the bit."""
-    prices = np.ascontiguousarray(prices, np.float64)
-    fractions: npt.NDArray[np.float64] = 2.0 * one_side_costs(prices, costs) / prices
+    fractions = one_side_costs(prices, costs)
+    fractions *= 2.0
+    fractions /= np.asarray(prices, np.float64)
     return fractions

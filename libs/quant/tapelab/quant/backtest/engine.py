@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,6 +149,30 @@ def _sweep(
         )
 
 
+@njit
+def _all_finite(values: Any) -> bool:
+    good = True
+    for i in range(len(values)):
+        good &= math.isfinite(values[i])
+    return good
+
+
+@njit
+def _day_starts(day: Any) -> Any:
+    """The first row of every day, then the number of rows."""
+    n, count = len(day), 1
+    for i in range(1, n):
+        count += day[i] != day[i - 1]
+    starts = np.empty(count + 1 if n > 0 else 1, np.int64)
+    starts[0], at = 0, 1
+    for i in range(1, n):
+        if day[i] != day[i - 1]:
+            starts[at] = i
+            at += 1
+    starts[-1] = n
+    return starts
+
+
 class _Setup(NamedTuple):
     inputs: _Inputs
     day_start: npt.NDArray[np.int64]
@@ -191,7 +216,7 @@ def _set_up(
             raise ValueError(f"{name}: expected shape {shape} like ts_ns, got {array.shape}")
     # An order can trade at any bar, so prices may not be missing anywhere a position may change.
     for name, prices in (("price", arrays[1]), ("fill_price", arrays[2])):
-        if not np.isfinite(prices).all():
+        if not _all_finite(prices):
             raise ValueError(f"{name}: expected finite prices, got {int((~np.isfinite(prices)).sum())} that are not")
     if not lots > 0.0:
         raise ValueError(f"position_lots: expected > 0, got {lots}")
@@ -199,8 +224,7 @@ def _set_up(
         raise ValueError("volatility: expected a column, as slippage scales with it, got none")
     if frictions.impact and extra[2] is None:
         raise ValueError("volume: expected a column, as impact scales with it, got none")
-    starts = np.flatnonzero(np.diff(days)) + 1 if len(days) else np.empty(0, np.int64)
-    day_start = np.concatenate(([0], starts, [len(days)])) if len(days) else np.zeros(1, np.int64)
+    day_start = _day_starts(days)
     # One set of argument types, so that numba compiles one version whatever the caller holds.
     settings = (
         int(params.cooldown_ns),
@@ -216,7 +240,7 @@ def _set_up(
     )
     every: list[Any] = [*arrays, round_trip_cost_fractions(arrays[1], costs), *optional]
     inputs = _Inputs(*every)
-    return _Setup(inputs, day_start.astype(np.int64), days[day_start[:-1]], settings)
+    return _Setup(inputs, day_start, days[day_start[:-1]], settings)
 
 
 def _run(setup: _Setup, thresholds: Floats, with_equity: bool) -> tuple[Floats, Floats]:

@@ -167,9 +167,24 @@ def simulate(
                     max_hold_ns,
                     flatten_ns,
                 )
-            if new == side and held == 0.0:
+            if new == side:
                 if reason == _EDGE:
                     since_ns = ts_ns[i]
+                # Without a fill all costs are zero; leaving them out changes no bit.
+                if held != 0.0:
+                    gross = held * (price[i] - price[i - 1])
+                    gross_money = gross * scale
+                    net_return = gross / price[i]
+                    equity += gross_money
+                    day_sum += gross_money
+                    if equity > peak:
+                        peak = equity
+                    if peak - equity > drawdown:
+                        drawdown = peak - equity
+                    gross_sum += gross_money
+                    return_sum += net_return
+                    if record:
+                        gross_out[i], net_return_out[i] = gross_money, net_return
                 if record:
                     side_out[i], reason_out[i] = side, reason
                 if with_equity:
@@ -177,71 +192,70 @@ def simulate(
                 continue
             gross = held * (price[i] - price[i - 1]) if held != 0.0 else 0.0
             paid_fee, paid_spread, paid_slippage = 0.0, 0.0, 0.0
-            if new != side:
-                target = long_size if new > 0 else -short_size if new < 0 else 0.0
-                change = target - held
-                traded = abs(change)
-                at = fill_price[i]
-                if traded > 0.0:
-                    direction = 1 if change > 0.0 else -1
-                    fee, half, slippage = fill_costs(
-                        direction,
-                        at,
-                        traded * lots,
-                        spread[i] if has_spread else fixed_spread,
-                        volatility[i] if has_volatility else 0.0,
-                        volume[i] if has_volume else 0.0,
-                        fee_per_contract,
-                        fee_bps,
-                        slippage_ticks,
-                        tick_size,
-                        multiplier,
-                        slippage_volatility,
-                        impact,
-                        round_to_tick,
-                    )
-                    gross += change * (price[i] - at)
-                    paid_fee, paid_spread, paid_slippage = traded * fee, traded * half, traded * slippage
-                    turnover += traded * at * scale
-                    got = at + direction * (half + slippage)
-                    if held != 0.0:
-                        size = abs(held)
-                        trade_gross = held * (at - entry_price) * scale
-                        trade_fee = (entry_fee + size * fee) * scale
-                        trade_spread = (entry_spread + size * half) * scale
-                        trade_slippage = (entry_slippage + size * slippage) * scale
-                        trade_cost = trade_fee + trade_spread + trade_slippage
-                        net = trade_gross - trade_cost
-                        trade_net[n_trades] = net
-                        if net > 0.0:
-                            wins += 1
-                        if record:
-                            trade_whole[n_trades, 0], trade_whole[n_trades, 1] = entry_bar, i
-                            trade_whole[n_trades, 2], trade_whole[n_trades, 3] = ts_ns[entry_bar], ts_ns[i]
-                            trade_whole[n_trades, 4], trade_whole[n_trades, 5] = side, reason
-                            row = trade_floats[n_trades]
-                            row[0], row[1], row[2] = size * lots, expected_return[entry_bar], expected
-                            row[3], row[4], row[5] = price[entry_bar], entry_price, entry_got
-                            row[6], row[7], row[8] = price[i], at, got
-                            row[9], row[10], row[11], row[12] = trade_gross, trade_fee, trade_spread, trade_slippage
-                            row[13] = net / (size * scale) / entry_price
-                        n_trades += 1
-                    if target != 0.0:
-                        size = abs(target)
-                        entry_bar, entry_price, entry_got = i, at, got
-                        entry_fee, entry_spread, entry_slippage = size * fee, size * half, size * slippage
-                held = target
-                side, since_ns, changed_ns = new, ts_ns[i], ts_ns[i]
-            elif reason == _EDGE:
-                since_ns = ts_ns[i]
+            target = long_size if new > 0 else -short_size if new < 0 else 0.0
+            change = target - held
+            traded = abs(change)
+            at = fill_price[i]
+            if traded > 0.0:
+                direction = 1 if change > 0.0 else -1
+                fee, half, slippage = fill_costs(
+                    direction,
+                    at,
+                    traded * lots,
+                    spread[i] if has_spread else fixed_spread,
+                    volatility[i] if has_volatility else 0.0,
+                    volume[i] if has_volume else 0.0,
+                    fee_per_contract,
+                    fee_bps,
+                    slippage_ticks,
+                    tick_size,
+                    multiplier,
+                    slippage_volatility,
+                    impact,
+                    round_to_tick,
+                )
+                gross += change * (price[i] - at)
+                paid_fee, paid_spread, paid_slippage = traded * fee, traded * half, traded * slippage
+                turnover += traded * at * scale
+                got = at + direction * (half + slippage)
+                if held != 0.0:
+                    size = abs(held)
+                    trade_gross = held * (at - entry_price) * scale
+                    trade_fee = (entry_fee + size * fee) * scale
+                    trade_spread = (entry_spread + size * half) * scale
+                    trade_slippage = (entry_slippage + size * slippage) * scale
+                    trade_cost = trade_fee + trade_spread + trade_slippage
+                    net = trade_gross - trade_cost
+                    trade_net[n_trades] = net
+                    if net > 0.0:
+                        wins += 1
+                    if record:
+                        trade_whole[n_trades, 0], trade_whole[n_trades, 1] = entry_bar, i
+                        trade_whole[n_trades, 2], trade_whole[n_trades, 3] = ts_ns[entry_bar], ts_ns[i]
+                        trade_whole[n_trades, 4], trade_whole[n_trades, 5] = side, reason
+                        row = trade_floats[n_trades]
+                        row[0], row[1], row[2] = size * lots, expected_return[entry_bar], expected
+                        row[3], row[4], row[5] = price[entry_bar], entry_price, entry_got
+                        row[6], row[7], row[8] = price[i], at, got
+                        row[9], row[10], row[11], row[12] = trade_gross, trade_fee, trade_spread, trade_slippage
+                        row[13] = net / (size * scale) / entry_price
+                    n_trades += 1
+                if target != 0.0:
+                    size = abs(target)
+                    entry_bar, entry_price, entry_got = i, at, got
+                    entry_fee, entry_spread, entry_slippage = size * fee, size * half, size * slippage
+            held = target
+            side, since_ns, changed_ns = new, ts_ns[i], ts_ns[i]
             paid = paid_fee + paid_spread + paid_slippage
             gross_money, paid_money = gross * scale, paid * scale
             net_money = gross_money - paid_money
             net_return = (gross - paid) / price[i]
             equity += net_money
             day_sum += net_money
-            peak = max(peak, equity)
-            drawdown = max(drawdown, peak - equity)
+            if equity > peak:
+                peak = equity
+            if peak - equity > drawdown:
+                drawdown = peak - equity
             gross_sum += gross_money
             fee_sum += paid_fee * scale
             spread_sum += paid_spread * scale
