@@ -148,9 +148,19 @@ def simulate(
         day_sum = 0.0
         for i in range(day_start[d], day_start[d + 1]):
             expected, cost = expected_return[i], cost_fraction[i]
-            new, reason = 0, 0
-            # Flat without an edge stays flat by every clause of the rule; the reason matters to records alone.
-            if record or side != 0 or abs(expected) > cost + threshold:
+            # What the rule answers on most bars needs no call: flat without an edge stays flat by every clause, and
+            # a position without an edge, an end or a time-out stays as it is. The reason matters to records alone.
+            quiet = not record and not abs(expected) > cost + threshold
+            if quiet and side == 0:
+                if with_equity:
+                    equity_out[i] = equity
+                continue
+            if quiet:
+                ts = ts_ns[i]
+                open_still = ts < session_close_ns[i] - flatten_ns and not session_end[i] and i < n - 1
+                quiet = open_still and usable[i] and ts - since_ns <= max_hold_ns
+            new, reason = side, 0
+            if not quiet:
                 new, reason = decide(
                     side,
                     since_ns,
