@@ -10,7 +10,7 @@ import typer
 from asyncpg import InterfaceError, PostgresError
 from redis.exceptions import RedisError
 
-from tapelab.cli.commands import bench, experiments, halts, letters, models, signals, stack, tapes
+from tapelab.cli.commands import backtest, bench, experiments, halts, letters, models, signals, stack, tapes
 from tapelab.common.errors import TapelabError
 from tapelab.common.runtime.kafka import BrokerError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 stack.register(app)
 tapes.register(app)
+backtest.register(app)
 halts.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")

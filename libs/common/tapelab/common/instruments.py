@@ -9,6 +9,7 @@ import msgspec
 
 from tapelab.common.errors import ConfigError
 from tapelab.common.yaml_config import load_yaml
+from tapelab.quant.backtest.costs import CostModel, Frictions
 from tapelab.quant.calendar import SessionCalendar
 
 
@@ -26,13 +27,29 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one side of a trade costs: a fee per contract in currency, a fee in basis points of the
-    notional, half the quoted spread and slippage, both in ticks."""
+    """What one side of a trade costs.
+
+    Fees per contract, in currency, are the broker's ``fee_per_contract`` and the exchange's ``emoluments`` and
+    ``registration``; ``fee_bps`` is basis points of the notional. Half of ``spread_ticks`` and
+    ``slippage_ticks`` come on top. Decisions expect these, live and in a backtest. A simulated fill pays
+    besides what ``quant.backtest.costs.Frictions`` says: ``slippage_volatility`` of a bar's volatility,
+    ``impact`` by the square root of the share of its volume, and ``round_to_tick``.
+    """
 
     fee_per_contract: float = 0.0
+    emoluments: float = 0.0
+    registration: float = 0.0
     fee_bps: float = 0.0
     spread_ticks: float = 1.0
     slippage_ticks: float = 0.0
+    slippage_volatility: float = 0.0
+    impact: float = 0.0
+    round_to_tick: bool = False
+
+    @property
+    def frictions(self) -> Frictions:
+        """What a simulated fill pays beyond the expected costs."""
+        return Frictions(self.slippage_volatility, self.impact, self.round_to_tick)
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +68,18 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     session: str
     costs: Costs = Costs()
     bar_trade_types: tuple[int, ...] = (0, 2, 3)
+
+    def cost_model(self, costs: Costs | None = None) -> CostModel:
+        """Expected costs per side: the instrument's, or others in their place."""
+        chosen = self.costs if costs is None else costs
+        return CostModel(
+            fee_per_contract=chosen.fee_per_contract + chosen.emoluments + chosen.registration,
+            fee_bps=chosen.fee_bps,
+            spread_ticks=chosen.spread_ticks,
+            slippage_ticks=chosen.slippage_ticks,
+            tick_size=self.tick_size,
+            multiplier=self.multiplier,
+        )
 
 
 class Instruments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

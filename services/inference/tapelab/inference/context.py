@@ -79,20 +79,7 @@ def bind(pointer: Pointer, manifest: Manifest) -> Bound:
 
 def costs_of(instruments: Instruments) -> tuple[SymbolCosts, ...]:
     """Costs of all instruments, in their order."""
-    return tuple(
-        SymbolCosts(
-            symbols=i.symbols,
-            costs=CostModel(
-                fee_per_contract=i.costs.fee_per_contract,
-                fee_bps=i.costs.fee_bps,
-                spread_ticks=i.costs.spread_ticks,
-                slippage_ticks=i.costs.slippage_ticks,
-                tick_size=i.tick_size,
-                multiplier=i.multiplier,
-            ),
-        )
-        for i in instruments.instruments
-    )
+    return tuple(SymbolCosts(symbols=i.symbols, costs=i.cost_model()) for i in instruments.instruments)
 
 
 def encode_context(context: Context) -> bytes:

@@ -158,9 +158,13 @@ class ExperimentCosts(Costs, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Costs of one side of a trade, as in ``instruments.yaml``, none of them negative."""
 
     fee_per_contract: Cost = 0.0
+    emoluments: Cost = 0.0
+    registration: Cost = 0.0
     fee_bps: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
     spread_ticks: Cost = 1.0
     slippage_ticks: Cost = 0.0
+    slippage_volatility: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
+    impact: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
 
 
 class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
 from tapelab.common.instruments import Instruments
-from tapelab.quant.backtest.costs import CostModel
+from tapelab.quant.backtest.costs import CostModel, Frictions
 from tapelab.quant.backtest.fills import fills_after_latency
 from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.rules import eligible
@@ -32,6 +32,7 @@ class SymbolData(NamedTuple):
         fill_price: where an order decided at the bar trades, f64.
         usable: the live rule would decide on the row: warm and not after a gap.
         costs: costs per side.
+        frictions: what fills pay beyond them.
     """
 
     span: Span
@@ -41,6 +42,7 @@ class SymbolData(NamedTuple):
     fill_price: npt.NDArray[np.float64]
     usable: npt.NDArray[np.bool_]
     costs: CostModel
+    frictions: Frictions = Frictions()
 
     @property
     def session_end(self) -> npt.NDArray[np.bool_]:
@@ -62,16 +64,7 @@ def data_digest(loaded: Sequence[SymbolTicks]) -> str:
 
 def cost_model(symbol: str, config: ExperimentConfig, instruments: Instruments) -> CostModel:
     """Costs per side of a symbol: the instrument's, or those the experiment gives instead."""
-    instrument = instruments.of(symbol)
-    costs = config.costs or instrument.costs
-    return CostModel(
-        fee_per_contract=costs.fee_per_contract,
-        fee_bps=costs.fee_bps,
-        spread_ticks=costs.spread_ticks,
-        slippage_ticks=costs.slippage_ticks,
-        tick_size=instrument.tick_size,
-        multiplier=instrument.multiplier,
-    )
+    return instruments.of(symbol).cost_model(config.costs)
 
 
 def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instruments) -> SymbolData:
@@ -111,4 +104,5 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         fill_price=fills,
         usable=features.warm & ~features.after_gap,
         costs=cost_model(symbol, config, instruments),
+        frictions=(config.costs or instrument.costs).frictions,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -88,14 +88,19 @@ def backtest_period(
     for data in symbols:
         rows = rows_between(data, start_ns, end_ns)
         bars = data.bars[rows]
-        result = run_backtest(
-            *_market(data, rows),
-            strategy.expected_return(data.features.values[rows]) if len(bars) else np.empty(0),
-            config.decision_params(strategy.threshold),
-            data.costs,
-        )
+        columns, scaled = backtest_arguments(data, rows, strategy, config)
+        result = run_backtest(*columns, **scaled)
         periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result))
     return periods
+
+
+def backtest_arguments(
+    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig, lots: float = 1.0
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of ``run_backtest`` for some rows, by position and by name."""
+    expected = strategy.expected_return(data.features.values[rows]) if rows.stop > rows.start else np.empty(0)
+    columns = (*_market(data, rows), expected, config.decision_params(strategy.threshold), data.costs, lots)
+    return columns, _named(data, rows)
 
 
 def choose_threshold(
@@ -124,7 +129,14 @@ def choose_threshold(
     thresholds = np.concatenate(([0.0], np.quantile(edges, _QUANTILES)))
     net, trades = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64)
     for data, rows, expected in scored:
-        swept = sweep_thresholds(thresholds, *_market(data, rows), expected, config.decision_params(0.0), data.costs)
+        swept = sweep_thresholds(
+            thresholds,
+            *_market(data, rows),
+            expected,
+            config.decision_params(0.0),
+            data.costs,
+            **_named(data, rows),
+        )
         net += swept.net_return
         trades += swept.n_trades
     counts = trades >= _MIN_TUNE_TRADES
@@ -151,6 +163,12 @@ def relaxed_threshold(
     edges = np.concatenate(beyond)
     # The rule asks for strictly more, and few trees give few different scores: take in the ties.
     return float(np.quantile(edges, 1.0 - rate)) - _TIE if len(edges) else 0.0
+
+
+def _named(data: SymbolData, rows: slice) -> dict[str, Any]:
+    """What fills pay besides, and what that scales with: a bar's volatility and its lots, known when it closes."""
+    bars = data.bars[rows]
+    return {"frictions": data.frictions, "volatility": np.sqrt(bars["realised_var"]), "volume": bars["volume"]}
 
 
 def _market(data: SymbolData, rows: slice) -> _Market:

@@ -56,3 +56,15 @@ def pipeline(as_json: Json = False) -> None:
     from tapelab.cli.bench.pipeline import run
 
     _print(run(), as_json)
+
+
+@app.command()
+def backtest(
+    without_peers: Annotated[bool, typer.Option("--without-peers", help="Measure tapelab alone.")] = False,
+    peer_python: Annotated[str, typer.Option(help="A Python with vectorbt, instead of a throw-away one.")] = "",
+    as_json: Json = False,
+) -> None:
+    """One threshold and grids of 16 and 256 against vectorbt."""
+    from tapelab.cli.bench.backtest import run
+
+    _print(run(with_peers=not without_peers, peer_python=peer_python), as_json)

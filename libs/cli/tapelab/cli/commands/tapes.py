@@ -50,7 +50,7 @@ def bars(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    _check_config_dir(config_dir)
+    check_config_dir(config_dir)
     instruments = load_instruments(config_dir)
     _check_out(out)
     try:
@@ -103,7 +103,7 @@ def bars(
         print(f"{summary.rows:,} prints, {summary.rejects:,} rejected rows{listed} -> {table.num_rows:,} bars in {out}")
 
 
-def _check_config_dir(config_dir: Path) -> None:
+def check_config_dir(config_dir: Path) -> None:
     """Raise ConfigError where the configuration is not."""
     wanted = config_dir.absolute() / "instruments.yaml"
     if not wanted.is_file():
@@ -134,7 +134,7 @@ def _experiment_settings(config: Path, config_dir: Path) -> CommonSettings:
     """
     from tapelab.trainer.config import load_config
 
-    _check_config_dir(config_dir)
+    check_config_dir(config_dir)
     kind = load_config(config).source.kind
     settings = CommonSettings()
     if kind == "ticks_raw" and f"{PREFIX}POSTGRES_DSN" in os.environ:

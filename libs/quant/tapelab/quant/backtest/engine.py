@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant._numba import njit
-from tapelab.quant.backtest.costs import CostModel, one_side_cost, one_side_costs, round_trip_cost_fraction
-from tapelab.quant.backtest.decision import NEVER_NS, DecisionParams, Reason, decide
-from tapelab.quant.backtest.results import TRADE_DTYPE, BacktestResult, summarise
+from tapelab.quant.backtest.costs import CostModel, Frictions, round_trip_cost_fractions
+from tapelab.quant.backtest.decision import DecisionParams
+from tapelab.quant.backtest.kernel import N_FIGURES, TRADE_FLOATS, TRADE_WHOLE, Figure, simulate
+from tapelab.quant.backtest.results import TRADE_DTYPE, BacktestResult, Kpis, kpis_of
 
-_EDGE = int(Reason.EDGE)
+Floats = npt.NDArray[np.float64]
+
+_WITHOUT = Frictions()
 
 
 class SweepResult(NamedTuple):
@@ -23,23 +27,53 @@ class SweepResult(NamedTuple):
         net_pnl: currency.
         net_return: sum of the bars' net returns, fractions of the price.
         n_trades: positions opened and closed.
+        figures: f64 ``(k, len(Figure))``, all key figures, equal to the bit to those of single runs.
+        equity: f64 ``(k, n)``, currency; ``(k, 0)`` where it was not asked for.
     """
 
-    threshold: npt.NDArray[np.float64]
-    net_pnl: npt.NDArray[np.float64]
-    net_return: npt.NDArray[np.float64]
+    threshold: Floats
+    net_pnl: Floats
+    net_return: Floats
     n_trades: npt.NDArray[np.int64]
+    figures: Floats
+    equity: Floats
+
+    def kpis(self, k: int) -> Kpis:
+        """Key figures of the k-th threshold."""
+        return kpis_of(self.figures[k])
+
+
+class _Inputs(NamedTuple):
+    """Columns of a backtest as contiguous arrays of the kernels' types, in the order of ``kernel.simulate``."""
+
+    ts_ns: npt.NDArray[np.int64]
+    price: Floats
+    fill_price: Floats
+    session_close_ns: npt.NDArray[np.int64]
+    session_end: npt.NDArray[np.bool_]
+    usable: npt.NDArray[np.bool_]
+    expected_return: Floats
+    cost_fraction: Floats
+    spread: Floats
+    volatility: Floats
+    volume: Floats
 
 
 @njit
-def _positions(
+def _sweep(
+    thresholds: Any,
+    day_start: Any,
     ts_ns: Any,
     price: Any,
+    fill_price: Any,
     session_close_ns: Any,
     session_end: Any,
     usable: Any,
     expected_return: Any,
-    threshold: float,
+    cost_fraction: Any,
+    spread: Any,
+    volatility: Any,
+    volume: Any,
     cooldown_ns: int,
     max_hold_ns: int,
     flatten_ns: int,
@@ -49,135 +83,188 @@ def _positions(
     slippage_ticks: float,
     tick_size: float,
     multiplier: float,
-    side_out: Any,
-    reason_out: Any,
+    slippage_volatility: float,
+    impact: float,
+    round_to_tick: bool,
+    max_long: float,
+    max_short: float,
+    lots: float,
+    record: bool,
+    side: Any,
+    reason: Any,
+    gross: Any,
+    cost: Any,
+    net_return: Any,
+    equity: Any,
+    trade_whole: Any,
+    trade_floats: Any,
+    trade_net: Any,
+    day_net: Any,
+    figures: Any,
 ) -> None:
-    """Run the decision rule; writes the target position and the reason of every bar."""
-    n = len(ts_ns)
-    side, since_ns, changed_ns = 0, NEVER_NS, NEVER_NS
-    for i in range(n):
-        cost = round_trip_cost_fraction(
-            price[i], fee_per_contract, fee_bps, spread_ticks, slippage_ticks, tick_size, multiplier
-        )
-        new, reason = decide(
-            side,
-            since_ns,
-            changed_ns,
-            ts_ns[i],
-            session_close_ns[i],
-            expected_return[i],
-            cost,
-            usable[i],
-            session_end[i] or i == n - 1,
-            False,
-            threshold,
+    with_equity = equity.shape[1] > 0
+    for k in range(len(thresholds)):
+        simulate(
+            day_start,
+            ts_ns,
+            price,
+            fill_price,
+            session_close_ns,
+            session_end,
+            usable,
+            expected_return,
+            cost_fraction,
+            spread,
+            volatility,
+            volume,
+            thresholds[k],
             cooldown_ns,
             max_hold_ns,
             flatten_ns,
+            fee_per_contract,
+            fee_bps,
+            spread_ticks,
+            slippage_ticks,
+            tick_size,
+            multiplier,
+            slippage_volatility,
+            impact,
+            round_to_tick,
+            max_long,
+            max_short,
+            lots,
+            record,
+            with_equity,
+            side,
+            reason,
+            gross,
+            cost,
+            net_return,
+            equity[k],
+            trade_whole,
+            trade_floats,
+            trade_net,
+            day_net,
+            figures[k],
         )
-        if new != side:
-            side, since_ns, changed_ns = new, ts_ns[i], ts_ns[i]
-        elif reason == _EDGE:
-            since_ns = ts_ns[i]
-        side_out[i] = side
-        reason_out[i] = reason
 
 
 @njit
-def _account(
-    price: Any,
-    fill_price: Any,
-    side: Any,
-    fee_per_contract: float,
-    fee_bps: float,
-    spread_ticks: float,
-    slippage_ticks: float,
-    tick_size: float,
-    multiplier: float,
-    gross_out: Any,
-    cost_out: Any,
-) -> tuple[int, float]:
-    """Mark positions to the bars' prices; gross and cost in price units per lot.
-
-    Returns:
-        number of positions opened, and the sum of the prices of all fills per lot.
-    """
-    opened, traded, before = 0, 0.0, 0
-    for i in range(len(price)):
-        gross, cost = 0.0, 0.0
-        if before != 0:
-            gross = before * (price[i] - price[i - 1])
-        change = side[i] - before
-        if change != 0:
-            lots = abs(change)
-            gross += change * (price[i] - fill_price[i])
-            cost = lots * one_side_cost(
-                fill_price[i], fee_per_contract, fee_bps, spread_ticks, slippage_ticks, tick_size, multiplier
-            )
-            traded += lots * fill_price[i]
-            if side[i] != 0:
-                opened += 1
-        gross_out[i] = gross
-        cost_out[i] = cost
-        before = side[i]
-    return opened, traded
+def _all_finite(values: Any) -> bool:
+    good = True
+    for i in range(len(values)):
+        good &= math.isfinite(values[i])
+    return good
 
 
-class _Inputs(NamedTuple):
-    """Arguments of a backtest as contiguous arrays of the kernels' types."""
+@njit
+def _day_starts(day: Any) -> Any:
+    """The first row of every day, then the number of rows."""
+    n, count = len(day), 1
+    for i in range(1, n):
+        count += day[i] != day[i - 1]
+    starts = np.empty(count + 1 if n > 0 else 1, np.int64)
+    starts[0], at = 0, 1
+    for i in range(1, n):
+        if day[i] != day[i - 1]:
+            starts[at] = i
+            at += 1
+    starts[-1] = n
+    return starts
 
-    ts_ns: npt.NDArray[np.int64]
-    price: npt.NDArray[np.float64]
-    fill_price: npt.NDArray[np.float64]
-    day: npt.NDArray[np.int32]
-    session_close_ns: npt.NDArray[np.int64]
-    session_end: npt.NDArray[np.bool_]
-    usable: npt.NDArray[np.bool_]
-    expected_return: npt.NDArray[np.float64]
+
+class _Setup(NamedTuple):
+    inputs: _Inputs
+    day_start: npt.NDArray[np.int64]
+    days: npt.NDArray[np.int32]
+    settings: tuple[Any, ...]
+
+    def arguments(self, thresholds: Floats, *outputs: Any) -> tuple[Any, ...]:
+        """The arguments of ``_sweep``."""
+        return (thresholds, self.day_start, *self.inputs, *self.settings, *outputs)
 
 
-_INPUT_DTYPES = (np.int64, np.float64, np.float64, np.int32, np.int64, np.bool_, np.bool_, np.float64)
-
-
-def _inputs(*columns: npt.ArrayLike) -> _Inputs:
-    arrays: list[Any] = [np.ascontiguousarray(c, dtype=t) for c, t in zip(columns, _INPUT_DTYPES, strict=True)]
-    inputs = _Inputs(*arrays)
-    for name, array in inputs._asdict().items():
-        if array.shape != inputs.ts_ns.shape or array.ndim != 1:
-            raise ValueError(f"{name}: expected shape {inputs.ts_ns.shape} like ts_ns, got {array.shape}")
+def _set_up(
+    columns: tuple[npt.ArrayLike, ...],
+    params: DecisionParams,
+    costs: CostModel,
+    lots: float,
+    frictions: Frictions,
+    extra: tuple[npt.ArrayLike | None, ...],
+) -> _Setup:
+    ts, price, fill, day, close, end, usable, expected = columns
+    days = np.ascontiguousarray(day, np.int32)
+    arrays: list[Any] = [
+        np.ascontiguousarray(column, dtype)
+        for column, dtype in zip(
+            (ts, price, fill, close, end, usable, expected),
+            (np.int64, np.float64, np.float64, np.int64, np.bool_, np.bool_, np.float64),
+            strict=True,
+        )
+    ]
+    optional = [np.empty(0) if column is None else np.ascontiguousarray(column, np.float64) for column in extra]
+    names = ("ts_ns", "price", "fill_price", "session_close_ns", "session_end", "usable", "expected_return")
+    given = [("day", days), *zip(names, arrays, strict=True)]
+    given += [
+        (name, array)
+        for name, array, column in zip(("spread", "volatility", "volume"), optional, extra, strict=True)
+        if column is not None
+    ]
+    shape = arrays[0].shape
+    for name, array in given:
+        if array.shape != shape or array.ndim != 1:
+            raise ValueError(f"{name}: expected shape {shape} like ts_ns, got {array.shape}")
     # An order can trade at any bar, so prices may not be missing anywhere a position may change.
-    for name, prices in (("price", inputs.price), ("fill_price", inputs.fill_price)):
-        if not np.isfinite(prices).all():
+    for name, prices in (("price", arrays[1]), ("fill_price", arrays[2])):
+        if not _all_finite(prices):
             raise ValueError(f"{name}: expected finite prices, got {int((~np.isfinite(prices)).sum())} that are not")
-    return inputs
-
-
-def _decide_all(
-    inputs: _Inputs, params: DecisionParams, costs: CostModel
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
-    n = len(inputs.ts_ns)
-    side, reason = np.zeros(n, np.int8), np.zeros(n, np.int8)
-    _positions(
-        inputs.ts_ns,
-        inputs.price,
-        inputs.session_close_ns,
-        inputs.session_end,
-        inputs.usable,
-        inputs.expected_return,
-        float(params.threshold),
+    if not lots > 0.0:
+        raise ValueError(f"position_lots: expected > 0, got {lots}")
+    if (frictions.slippage_volatility or frictions.impact) and extra[1] is None:
+        raise ValueError("volatility: expected a column, as slippage scales with it, got none")
+    if frictions.impact and extra[2] is None:
+        raise ValueError("volume: expected a column, as impact scales with it, got none")
+    day_start = _day_starts(days)
+    # One set of argument types, so that numba compiles one version whatever the caller holds.
+    settings = (
         int(params.cooldown_ns),
         int(params.max_hold_ns),
         int(params.flatten_ns),
-        *_floats(costs),
-        side,
-        reason,
+        *(float(value) for value in costs),
+        float(frictions.slippage_volatility),
+        float(frictions.impact),
+        bool(frictions.round_to_tick),
+        float(frictions.max_long),
+        float(frictions.max_short),
+        float(lots),
     )
-    return side, reason
+    every: list[Any] = [*arrays, round_trip_cost_fractions(arrays[1], costs), *optional]
+    inputs = _Inputs(*every)
+    return _Setup(inputs, day_start, days[day_start[:-1]], settings)
 
 
-def _floats(costs: CostModel) -> CostModel:
-    # One set of argument types, so that numba compiles one version whatever the caller holds.
-    return CostModel(*(float(value) for value in costs))
+def _run(setup: _Setup, thresholds: Floats, with_equity: bool) -> tuple[Floats, Floats]:
+    """Figures and equity of every threshold."""
+    n, k = len(setup.inputs.ts_ns), len(thresholds)
+    figures, equity = np.empty((k, N_FIGURES)), np.empty((k, n if with_equity else 0))
+    bytes_, floats = np.empty(0, np.int8), np.empty(0)
+    arguments = setup.arguments(
+        thresholds,
+        False,
+        bytes_,
+        bytes_,
+        floats,
+        floats,
+        floats,
+        equity,
+        np.empty((0, TRADE_WHOLE), np.int64),
+        np.empty((0, TRADE_FLOATS)),
+        np.empty(n),
+        np.empty(len(setup.days)),
+        figures,
+    )
+    _sweep(*arguments)
+    return figures, equity
 
 
 def run_backtest(
@@ -192,12 +279,18 @@ def run_backtest(
     params: DecisionParams,
     costs: CostModel,
     position_lots: float = 1,
+    *,
+    frictions: Frictions = _WITHOUT,
+    spread: npt.ArrayLike | None = None,
+    volatility: npt.ArrayLike | None = None,
+    volume: npt.ArrayLike | None = None,
 ) -> BacktestResult:
     """Trade one symbol's bars by the live decision rule.
 
-    A change decided at bar i trades at ``fill_price[i]`` and pays ``one_side_cost`` per lot of the change.
-    Profit is marked at the bars' prices, so that bars add up to trades exactly in arithmetic and to float
-    rounding in practice. The last bar counts as a session's end: the run starts and ends flat.
+    A change decided at bar i trades at ``fill_price[i]`` and pays ``costs.fill_costs`` per lot of the change.
+    Profit is marked at the bars' prices and a fill is booked at the bar that decided it, so that bars add up
+    to trades exactly in arithmetic and to float rounding in practice. The last bar counts as a session's end:
+    the run starts and ends flat.
 
     Args:
         ts_ns: bar closes, event time, shape ``(n,)`` like all columns, non-decreasing.
@@ -209,22 +302,43 @@ def run_backtest(
         usable: the score counts (warm, not after a gap).
         expected_return: fraction of the price; NaN never trades.
         params: the decision rule's settings.
-        costs: costs per side.
-        position_lots: lots of a full position.
+        costs: expected costs per side, on which the rule decides; fees and fixed slippage of the fills.
+        position_lots: lots of a full position, > 0.
+        frictions: what fills pay beyond the expected costs, and the limits of positions.
+        spread: quoted or estimated spread at each bar in price units, instead of ``costs.spread_ticks``; NaN
+            and negative ones count as none.
+        volatility: of each bar, fraction of the price; needed by scaled slippage.
+        volume: lots of each bar; needed by impact.
 
     Raises:
-        ValueError: shapes disagree or a price is not finite.
+        ValueError: shapes disagree, a price is not finite, or a column that the frictions need is missing.
     """
-    inputs = _inputs(ts_ns, price, fill_price, day, session_close_ns, session_end, usable, expected_return)
-    side, reason = _decide_all(inputs, params, costs)
-    n = len(side)
-    gross, cost = np.zeros(n), np.zeros(n)
-    _, traded = _account(inputs.price, inputs.fill_price, side, *_floats(costs), gross, cost)
-    trades = _trades(inputs, side, reason, costs, position_lots)
-    scale = position_lots * costs.multiplier
-    net_return = (gross - cost) / inputs.price
-    gross, cost = gross * scale, cost * scale
-    days, day_net = _by_day(inputs.day, gross - cost)
+    columns = ts_ns, price, fill_price, day, session_close_ns, session_end, usable, expected_return
+    setup = _set_up(columns, params, costs, position_lots, frictions, (spread, volatility, volume))
+    threshold = np.array([params.threshold], np.float64)
+    n = len(setup.inputs.ts_ns)
+    # The first pass counts the trades, so that memory follows them and not the bars.
+    n_trades = int(_run(setup, threshold, False)[0][0, Figure.N_TRADES])
+    side, reason = np.zeros(n, np.int8), np.zeros(n, np.int8)
+    gross, cost, net_return = np.zeros(n), np.zeros(n), np.zeros(n)
+    equity, day_net, figures = np.empty((1, n)), np.empty(len(setup.days)), np.empty((1, N_FIGURES))
+    whole, floats = np.empty((n_trades, TRADE_WHOLE), np.int64), np.empty((n_trades, TRADE_FLOATS))
+    arguments = setup.arguments(
+        threshold,
+        True,
+        side,
+        reason,
+        gross,
+        cost,
+        net_return,
+        equity,
+        whole,
+        floats,
+        np.empty(n_trades),
+        day_net,
+        figures,
+    )
+    _sweep(*arguments)
     return BacktestResult(
         side=side,
         reason=reason,
@@ -232,10 +346,12 @@ def run_backtest(
         cost=cost,
         net=gross - cost,
         net_return=net_return,
-        trades=trades,
-        days=days,
+        equity=equity[0],
+        drawdown=np.maximum(np.maximum.accumulate(equity[0]), 0.0) - equity[0],
+        trades=_trades(whole, floats),
+        days=setup.days,
         day_net=day_net,
-        kpis=summarise(gross, cost, net_return, trades, day_net, float(traded * scale)),
+        kpis=kpis_of(figures[0]),
     )
 
 
@@ -252,52 +368,39 @@ def sweep_thresholds(
     params: DecisionParams,
     costs: CostModel,
     position_lots: float = 1,
+    *,
+    frictions: Frictions = _WITHOUT,
+    spread: npt.ArrayLike | None = None,
+    volatility: npt.ArrayLike | None = None,
+    volume: npt.ArrayLike | None = None,
+    with_equity: bool = False,
 ) -> SweepResult:
-    """Backtest once per threshold, ``params.threshold`` aside; arguments as :func:`run_backtest`."""
-    inputs = _inputs(ts_ns, price, fill_price, day, session_close_ns, session_end, usable, expected_return)
+    """Backtest once per threshold, ``params.threshold`` aside; other arguments as :func:`run_backtest`.
+
+    Every figure, and the equity where it is asked for, equals that of a single run to the bit.
+    """
+    columns = ts_ns, price, fill_price, day, session_close_ns, session_end, usable, expected_return
+    setup = _set_up(columns, params, costs, position_lots, frictions, (spread, volatility, volume))
     grid = np.ascontiguousarray(thresholds, np.float64)
-    net_pnl, net_return, n_trades = np.zeros(len(grid)), np.zeros(len(grid)), np.zeros(len(grid), np.int64)
-    gross, cost = np.zeros(len(inputs.price)), np.zeros(len(inputs.price))
-    for k, threshold in enumerate(grid):
-        side, _ = _decide_all(inputs, params._replace(threshold=float(threshold)), costs)
-        opened, _ = _account(inputs.price, inputs.fill_price, side, *_floats(costs), gross, cost)
-        net_pnl[k] = (gross - cost).sum() * position_lots * costs.multiplier
-        net_return[k] = ((gross - cost) / inputs.price).sum()
-        n_trades[k] = opened
-    return SweepResult(grid, net_pnl, net_return, n_trades)
+    figures, equity = _run(setup, grid, with_equity)
+    return SweepResult(
+        threshold=grid,
+        net_pnl=figures[:, Figure.NET_PNL].copy(),
+        net_return=figures[:, Figure.NET_RETURN].copy(),
+        n_trades=figures[:, Figure.N_TRADES].astype(np.int64),
+        figures=figures,
+        equity=equity,
+    )
 
 
-def _by_day(
-    day: npt.NDArray[np.int32], net: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-    """Days in order and the profit of each; bars come in time order, so a day is one run of them."""
-    if not len(day):
-        return day, net
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(day)) + 1))
-    return day[starts], np.add.reduceat(net, starts)
-
-
-def _trades(
-    inputs: _Inputs,
-    side: npt.NDArray[np.int8],
-    reason: npt.NDArray[np.int8],
-    costs: CostModel,
-    position_lots: float,
-) -> npt.NDArray[np.void]:
-    """Positions from opening to closing; a flip closes one and opens the next at the same fill."""
-    before = np.concatenate((np.zeros(1, np.int8), side[:-1])) if len(side) else side
-    changed = side != before
-    entry, out = np.flatnonzero(changed & (side != 0)), np.flatnonzero(changed & (before != 0))
-    trades = np.zeros(len(entry), TRADE_DTYPE)
-    held, entry_price, exit_price = side[entry], inputs.fill_price[entry], inputs.fill_price[out]
-    points = held * (exit_price - entry_price)
-    cost = one_side_costs(entry_price, costs) + one_side_costs(exit_price, costs)
-    scale = position_lots * costs.multiplier
-    trades["entry_bar"], trades["exit_bar"] = entry, out
-    trades["entry_ts_ns"], trades["exit_ts_ns"] = inputs.ts_ns[entry], inputs.ts_ns[out]
-    trades["side"], trades["reason"] = held, reason[out]
-    trades["entry_price"], trades["exit_price"] = entry_price, exit_price
-    trades["gross"], trades["cost"] = points * scale, cost * scale
+def _trades(whole: npt.NDArray[np.int64], floats: Floats) -> npt.NDArray[np.void]:
+    """The kernel's two tables of trades as one; the cost is the sum of its parts, net what remains."""
+    trades = np.zeros(len(whole), TRADE_DTYPE)
+    names = TRADE_DTYPE.names or ()
+    for column, name in enumerate(names[:TRADE_WHOLE]):
+        trades[name] = whole[:, column]
+    for column, name in enumerate([*names[TRADE_WHOLE : TRADE_WHOLE + TRADE_FLOATS - 1], "net_return"]):
+        trades[name] = floats[:, column]
+    trades["cost"] = trades["fee"] + trades["spread"] + trades["slippage"]
     trades["net"] = trades["gross"] - trades["cost"]
-    trades["net_return"] = (points - cost) / entry_price if len(entry) else 0.0
     return trades

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.quant.validation.sharpe import sharpe
+from tapelab.quant.backtest.kernel import TRADING_DAYS_PER_YEAR, Figure
 
-TRADING_DAYS_PER_YEAR: Final = 252
+__all__ = ["TRADE_DTYPE", "TRADING_DAYS_PER_YEAR", "BacktestResult", "Kpis", "kpis_of", "max_drawdown", "sortino"]
 
+#: A trade. Prices asked are the bars' closes at the decisions, prices (of the prints) come after the latency,
+#: prices got have half the spread and the slippage in them.
 TRADE_DTYPE: Final = np.dtype(
     [
         ("entry_bar", "<i8"),
@@ -20,11 +22,21 @@ TRADE_DTYPE: Final = np.dtype(
         ("exit_ts_ns", "<i8"),
         ("side", "i1"),
         ("reason", "i1"),  # decision.Reason of the exit
-        ("entry_price", "<f8"),  # quote unit, before costs
+        ("lots", "<f8"),
+        ("entry_signal", "<f8"),  # expected return at the decision, fraction of the price
+        ("exit_signal", "<f8"),
+        ("entry_asked", "<f8"),  # quote unit
+        ("entry_price", "<f8"),
+        ("entry_got", "<f8"),
+        ("exit_asked", "<f8"),
         ("exit_price", "<f8"),
-        ("gross", "<f8"),  # currency
-        ("cost", "<f8"),  # currency, both sides
-        ("net", "<f8"),  # currency
+        ("exit_got", "<f8"),
+        ("gross", "<f8"),  # currency, between the prints' prices
+        ("fee", "<f8"),  # currency, both sides
+        ("spread", "<f8"),
+        ("slippage", "<f8"),
+        ("cost", "<f8"),  # fee + spread + slippage
+        ("net", "<f8"),
         ("net_return", "<f8"),  # fraction of the entry price
     ]
 )
@@ -37,6 +49,7 @@ class Kpis(NamedTuple):
         net_pnl: gross minus costs.
         gross_pnl: before costs.
         costs: fees, half spreads and slippage of all fills.
+        fees, spread, slippage: the parts of ``costs``.
         net_return: sum of the bars' net returns, fractions of the price.
         n_trades: positions opened and closed.
         hit_rate: share of trades with a positive net profit.
@@ -58,6 +71,16 @@ class Kpis(NamedTuple):
     sortino_daily: float
     max_drawdown: float
     turnover: float
+    fees: float
+    spread: float
+    slippage: float
+
+
+def kpis_of(figures: npt.NDArray[np.float64]) -> Kpis:
+    """Key figures of a row of the kernel's output."""
+    value: dict[str, Any] = {figure.name.lower(): float(figures[figure]) for figure in Figure}
+    value["n_trades"] = int(figures[Figure.N_TRADES])
+    return Kpis(costs=value["fees"] + value["spread"] + value["slippage"], **value)
 
 
 class BacktestResult(NamedTuple):
@@ -69,7 +92,9 @@ class BacktestResult(NamedTuple):
         gross: f64 ``(n,)``, currency, marked at the bars' prices.
         cost: f64 ``(n,)``, currency.
         net: f64 ``(n,)``, currency.
-        net_return: f64 ``(n,)``, net profit of one lot as a fraction of the bar's price.
+        net_return: f64 ``(n,)``, net profit of one lot of a full position as a fraction of the bar's price.
+        equity: f64 ``(n,)``, currency, the net profit up to and with each bar; summed bar by bar.
+        drawdown: f64 ``(n,)``, currency, fall of the equity below its maximum so far (from 0), >= 0.
         trades: ``TRADE_DTYPE`` array.
         days: i32 ``(d,)``, trading days YYYYMMDD in order.
         day_net: f64 ``(d,)``, currency.
@@ -82,6 +107,8 @@ class BacktestResult(NamedTuple):
     cost: npt.NDArray[np.float64]
     net: npt.NDArray[np.float64]
     net_return: npt.NDArray[np.float64]
+    equity: npt.NDArray[np.float64]
+    drawdown: npt.NDArray[np.float64]
     trades: npt.NDArray[np.void]
     days: npt.NDArray[np.int32]
     day_net: npt.NDArray[np.float64]
@@ -102,29 +129,3 @@ def sortino(x: npt.NDArray[np.float64], periods_per_year: int) -> float:
         return math.nan
     downside = math.sqrt(float(np.mean(np.minimum(x, 0.0) ** 2)))
     return float(np.mean(x)) / downside * math.sqrt(periods_per_year) if downside > 0.0 else math.nan
-
-
-def summarise(
-    gross: npt.NDArray[np.float64],
-    cost: npt.NDArray[np.float64],
-    net_return: npt.NDArray[np.float64],
-    trades: npt.NDArray[np.void],
-    day_net: npt.NDArray[np.float64],
-    turnover: float,
-) -> Kpis:
-    """Key figures of per-bar profit (currency), trades and days."""
-    net = gross - cost
-    n_trades = len(trades)
-    return Kpis(
-        net_pnl=float(net.sum()),
-        gross_pnl=float(gross.sum()),
-        costs=float(cost.sum()),
-        net_return=float(net_return.sum()),
-        n_trades=n_trades,
-        hit_rate=float(np.mean(trades["net"] > 0.0)) if n_trades else math.nan,
-        sharpe_daily=sharpe(day_net, periods_per_year=TRADING_DAYS_PER_YEAR),
-        sharpe_trade=sharpe(trades["net"]),
-        sortino_daily=sortino(day_net, TRADING_DAYS_PER_YEAR),
-        max_drawdown=max_drawdown(net),
-        turnover=turnover,
-    )

@@ -1,0 +1,124 @@
+"""A backtest's report: JSON, Parquet of trades and equity, and a picture of the equity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from tapelab.trainer.backtest import Backtested
+
+_WIDTH: Final = 960.0
+_HEIGHT: Final = 320.0
+_MARGIN: Final = 40.0
+#: Points of a line; each is the lowest and the highest of its share of bars, so that no spike is lost.
+_POINTS: Final = 900
+
+
+def summary_of(done: Sequence[Backtested]) -> list[dict[str, Any]]:
+    """Key figures per symbol, in JSON types: undefined figures are null."""
+    return [
+        {
+            "symbol": item.symbol,
+            "currency": item.currency,
+            "bars": len(item.ts_ns),
+            "days": len(item.result.days),
+            "kpis": {name: _plain(value) for name, value in item.result.kpis._asdict().items()},
+        }
+        for item in done
+    ]
+
+
+def write_report(out: Path, settled: dict[str, Any], done: Sequence[Backtested]) -> list[str]:
+    """Write ``report.json``, ``trades.parquet``, ``equity.parquet`` and one SVG per symbol; their names."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    trades, equity, names = [], [], ["report.json", "trades.parquet", "equity.parquet"]
+    for item in done:
+        result = item.result
+        rows = result.trades
+        columns = {name: pa.array(np.ascontiguousarray(rows[name])) for name in rows.dtype.names or ()}
+        trades.append(pa.table({"symbol": pa.array([item.symbol] * len(rows), pa.string())} | columns))
+        equity.append(
+            pa.table(
+                {
+                    "symbol": pa.array([item.symbol] * len(item.ts_ns), pa.string()),
+                    "ts_close_ns": np.ascontiguousarray(item.ts_ns),
+                    "day": np.ascontiguousarray(item.day),
+                    "price": np.ascontiguousarray(item.price),
+                    "side": result.side,
+                    "reason": result.reason,
+                    "gross": result.gross,
+                    "cost": result.cost,
+                    "net": result.net,
+                    "equity": result.equity,
+                    "drawdown": result.drawdown,
+                }
+            )
+        )
+        names.append(f"equity-{item.symbol}.svg")
+        (out / names[-1]).write_text(equity_svg(item), encoding="utf-8")
+    pq.write_table(pa.concat_tables(trades), out / "trades.parquet")
+    pq.write_table(pa.concat_tables(equity), out / "equity.parquet")
+    report = msgspec.json.encode(settled | {"symbols": summary_of(done)})
+    (out / "report.json").write_bytes(msgspec.json.format(report, indent=2))
+    return names
+
+
+def equity_svg(item: Backtested) -> str:
+    """Equity before and after costs, as a self-contained picture; time runs by bars."""
+    net, gross = item.result.equity, np.cumsum(item.result.gross)
+    low = min(0.0, *(_edge(curve, np.min) for curve in (net, gross)))
+    high = max(0.0, *(_edge(curve, np.max) for curve in (net, gross)))
+    title = f"{item.symbol}: net {_edge(net[-1:], np.sum):,.2f} {item.currency}, before costs {gross[-1:].sum():,.2f}"
+    zero = _y(0.0, low, high)
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" font-size="12"'
+            ' font-family="sans-serif">',
+            f"<title>{escape(title)}</title>",
+            '<rect width="100%" height="100%" fill="#fff"/>',
+            f'<text x="{_MARGIN:g}" y="24">{escape(title)} (blue: net, dashed grey: before costs)</text>',
+            f'<path d="M{_MARGIN:g} {zero:.1f}H{_WIDTH - _MARGIN:g}" stroke="#bbb"/>',
+            f'<path d="{_line(gross, low, high)}" fill="none" stroke="#888" stroke-dasharray="4 3"/>',
+            f'<path d="{_line(net, low, high)}" fill="none" stroke="#1558b0" stroke-width="1.5"/>',
+            f'<text x="{_MARGIN:g}" y="{_HEIGHT - 12:g}">{low:,.2f} to {high:,.2f} {escape(item.currency)}, '
+            f"{len(net)} bars</text>",
+            "</svg>",
+            "",
+        ]
+    )
+
+
+def _edge(values: npt.NDArray[np.float64], of: Any) -> float:
+    return float(of(values)) if len(values) else 0.0
+
+
+def _y(value: float, low: float, high: float) -> float:
+    span = high - low or 1.0
+    return _MARGIN + (high - value) / span * (_HEIGHT - 2.0 * _MARGIN)
+
+
+def _line(values: npt.NDArray[np.float64], low: float, high: float) -> str:
+    n = len(values)
+    if not n:
+        return f"M{_MARGIN:g} {_y(0.0, low, high):.1f}"
+    points = []
+    for part in np.array_split(np.arange(n), min(_POINTS, n)):
+        both = {int(part[np.argmin(values[part])]), int(part[np.argmax(values[part])])}
+        points += sorted(both)
+    width = _WIDTH - 2.0 * _MARGIN
+    steps = (f"{_MARGIN + width * (i + 1) / n:.1f} {_y(float(values[i]), low, high):.1f}" for i in points)
+    return f"M{_MARGIN:g} {_y(0.0, low, high):.1f}L" + "L".join(steps)
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,160 @@
+"""``tapelab backtest``: what a model would have earned on a tape."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from tapelab.cli.backtest_report import summary_of, write_report
+from tapelab.cli.commands.connect import connected, run
+from tapelab.cli.commands.output import print_json, print_table
+from tapelab.cli.commands.tapes import ConfigDir, check_config_dir
+from tapelab.common.errors import ConfigError
+from tapelab.common.instruments import load_instruments
+from tapelab.common.serving.manifest import Manifest, decode_manifest
+from tapelab.common.storage.artifacts import ArtifactStore
+
+if TYPE_CHECKING:
+    from tapelab.quant.backtest.latency import Latency
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(backtest)
+
+
+def backtest(
+    model: Annotated[str, typer.Argument(help="A registered model's id, or a folder that 'tapelab train' wrote.")],
+    tape: Annotated[str, typer.Option(help="A file or a folder of files; options of the simulator with its format.")],
+    out: Annotated[Path, typer.Option(help="Folder for report, trades, equity and picture.")] = Path("out/backtest"),
+    format: Annotated[str, typer.Option(help="The tape's format, where it is not recognised.")] = "",
+    symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol; may be repeated.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Instead of the model's, a fraction of the price.")] = None,
+    latency_ms: Annotated[float | None, typer.Option(min=0.0, max=60_000.0, help="Instead of the model's.")] = None,
+    latencies: Annotated[
+        Path | None, typer.Option(help="Measured latencies to draw from: a text file, one in ms a line.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    lots: Annotated[float, typer.Option(min=1e-9, max=1e9, help="Lots of a full position.")] = 1.0,
+    max_long: Annotated[float, typer.Option(min=0.0, help="Largest long position in lots.")] = math.inf,
+    max_short: Annotated[float, typer.Option(min=0.0, help="Largest short position in lots.")] = math.inf,
+    config_dir: ConfigDir = Path("config"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """KPIs, equity and trades of a model on a tape, by the decision rule and the steps of the live way."""
+    from tapelab.trainer.backtest import Settings, backtest_model, model_config, read_tape
+    from tapelab.trainer.config import SourceConfig
+
+    check_config_dir(config_dir)
+    latency = _latency(latency_ms, latencies, seed)
+    if threshold is not None and not math.isfinite(threshold):
+        raise ConfigError("--threshold", expected="a finite number", actual=str(threshold), remedy="correct it")
+    _make_folder(out)
+    instruments = load_instruments(config_dir)
+    manifest, store = _find(model)
+    config = model_config(manifest)
+
+    async def report(stage: str, fraction: float, data: dict[str, Any]) -> None:
+        print(f"{fraction:4.0%} {stage}", file=sys.stderr)
+
+    source = SourceConfig(kind="file", path=tape, format=format or None)
+    loaded = asyncio.run(read_tape(config, instruments, source, symbol or (), report))
+    settings = Settings(threshold, latency, lots, max_long, max_short)
+    done = [backtest_model(manifest, store, item, instruments, settings) for item in loaded]
+    settled = {
+        "model_id": manifest.model_id,
+        "digest": manifest.digest,
+        "tape": tape,
+        "bars": config.bars,
+        "threshold": manifest.decision.threshold if threshold is None else threshold,
+        "latency_ms": _told(latency, config.latency_ms),
+        "lots": lots,
+        "max_long": max_long if math.isfinite(max_long) else None,
+        "max_short": max_short if math.isfinite(max_short) else None,
+    }
+    summary = summary_of(done)
+    files = write_report(out, settled, done)
+    if as_json:
+        print_json(settled | {"symbols": summary, "files": files, "out": str(out)})
+        return
+    names = ("net_pnl", "gross_pnl", "costs", "fees", "spread", "slippage", "n_trades", "hit_rate", "max_drawdown")
+    rows = [(s["symbol"], s["currency"], *(_figure(s["kpis"][name]) for name in names)) for s in summary]
+    print_table(("symbol", "money", *names), rows, empty="no symbol")
+    print(f"{manifest.model_id}: written to {out}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+def _told(latency: Latency | None, own_ms: float) -> dict[str, float]:
+    """The latencies in a report: how many they are drawn from, and their middle."""
+    if latency is None:
+        return {"samples": 1, "median": own_ms}
+    return {"samples": len(latency.samples_ns), "median": float(np.median(latency.samples_ns)) / 1e6}
+
+
+def _latency(fixed_ms: float | None, path: Path | None, seed: int) -> Latency | None:
+    from tapelab.quant.backtest.latency import Latency
+
+    if fixed_ms is not None and path is not None:
+        raise ConfigError(
+            "two latencies", expected="--latency-ms or --latencies", actual="both", remedy="leave one of them out"
+        )
+    if fixed_ms is not None:
+        return Latency.fixed(round(fixed_ms * 1e6))
+    if path is None:
+        return None
+    try:
+        values = [float(line) for line in path.read_text(encoding="utf-8").split()]
+        if not values or not all(0.0 <= value <= 60_000.0 for value in values):
+            raise ValueError
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} holds no latencies",
+            expected="numbers from 0 to 60000 in ms, one a line",
+            actual="something else",
+            remedy="correct the file",
+        ) from error
+    return Latency.measured([round(value * 1e6) for value in values], seed)
+
+
+def _find(model: str) -> tuple[Manifest, ArtifactStore]:
+    """A model's manifest and where its files lie: a folder of ``tapelab train``, or the registry.
+
+    Raises:
+        TapelabError: there is no such model.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        path = folder / "manifest.json"
+        if not path.is_file():
+            raise ConfigError(
+                f"{folder} holds no model", expected=f"the file {path}", actual="none", remedy="run 'tapelab train'"
+            )
+        return decode_manifest(path.read_bytes()), ArtifactStore(folder / "artifacts")
+
+    async def registered() -> tuple[Manifest, ArtifactStore]:
+        async with connected() as stack:
+            row = await stack.registry.model(model)
+            return row.manifest, ArtifactStore(stack.settings.artifacts)
+
+    return run(registered())
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {out}",
+            expected="a folder, or a path at which one can be made",
+            actual="a file of that name" if out.is_file() else str(error.strerror),
+            remedy="name another folder with --out",
+        ) from error

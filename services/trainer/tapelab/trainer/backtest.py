@@ -1,0 +1,150 @@
+"""A finished model on any tape, by the steps with which the trainer judges one: bars to scores to fills."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.common.errors import ModelMismatch
+from tapelab.common.instruments import Instruments
+from tapelab.common.serving.load import Artifacts, ServingModel, load_model
+from tapelab.common.serving.manifest import Manifest
+from tapelab.quant.backtest.engine import run_backtest
+from tapelab.quant.backtest.fills import fills_after_latency
+from tapelab.quant.backtest.latency import Latency
+from tapelab.quant.backtest.results import BacktestResult
+from tapelab.quant.bars.rules import eligible
+from tapelab.quant.features import FEATURE_SETS
+from tapelab.quant.ticks import Ticks
+from tapelab.trainer.config import ExperimentConfig, SourceConfig, Span, parse_config
+from tapelab.trainer.etl import SymbolData, compute
+from tapelab.trainer.progress import Report
+from tapelab.trainer.sources import FileSource, SymbolTicks
+from tapelab.trainer.strategy import Strategy, backtest_arguments
+
+
+class Settings(NamedTuple):
+    """What a backtest changes about the model's own settings; None keeps those.
+
+    Args:
+        threshold: fraction of the price.
+        latency: from decision to market.
+        lots: lots of a full position.
+        max_long, max_short: largest positions in lots.
+    """
+
+    threshold: float | None = None
+    latency: Latency | None = None
+    lots: float = 1.0
+    max_long: float = float("inf")
+    max_short: float = float("inf")
+
+
+class Backtested(NamedTuple):
+    """One symbol's backtest, with the columns of its bars that a report shows."""
+
+    symbol: str
+    currency: str
+    ts_ns: npt.NDArray[np.int64]
+    day: npt.NDArray[np.int32]
+    price: npt.NDArray[np.float64]
+    result: BacktestResult
+
+
+class _Served:
+    """A model as a scorer."""
+
+    def __init__(self, model: ServingModel) -> None:
+        self._model = model
+
+    def scores(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        return self._model.predict(x)
+
+
+def model_config(manifest: Manifest) -> ExperimentConfig:
+    """The experiment that made a model, for any symbols.
+
+    Raises:
+        ModelMismatch: the manifest holds none, or its features are not those of this release.
+    """
+    try:
+        raw = dict(manifest.training["config"])
+    except (KeyError, TypeError) as error:
+        raise ModelMismatch(
+            f"model {manifest.model_id} does not say how it was trained",
+            expected="training.config in its manifest",
+            actual="none",
+            remedy="train it again with this release (tapelab train)",
+        ) from error
+    config = parse_config(raw | {"spans": [], "symbols": [], "roots": [], "cut_ts_ns": None}, manifest.model_id)
+    known = FEATURE_SETS[manifest.feature_set].id if manifest.feature_set in FEATURE_SETS else "no such set"
+    if known != manifest.feature_set_id:
+        raise ModelMismatch(
+            f"model {manifest.model_id} was trained on other features",
+            expected=f"feature set {manifest.feature_set_id} ({manifest.feature_set})",
+            actual=known,
+            remedy="train it again with this release (tapelab train)",
+        )
+    return config
+
+
+async def read_tape(
+    config: ExperimentConfig,
+    instruments: Instruments,
+    source: SourceConfig,
+    symbols: Sequence[str],
+    report: Report,
+) -> list[SymbolTicks]:
+    """All prints of the wanted symbols of a tape; of every symbol where none is named.
+
+    Raises:
+        TapelabError: the tape cannot be read, or lacks a symbol.
+    """
+    chosen = msgspec.structs.replace(config, source=source, symbols=tuple(symbols))
+    tape = FileSource(instruments)
+    spans: list[Span] = await tape.freeze(chosen, report)
+    return await tape.load(chosen, spans, report)
+
+
+def backtest_model(
+    manifest: Manifest, store: Artifacts, item: SymbolTicks, instruments: Instruments, settings: Settings
+) -> Backtested:
+    """Trade one symbol's prints by a model; with the model's own settings this is the trainer's own backtest.
+
+    Raises:
+        TapelabError: the model cannot be loaded, or the prints make no bar.
+    """
+    config, model = model_config(manifest), load_model(manifest, store)
+    data = compute(item, config, instruments)
+    if settings.latency is not None:
+        data = data._replace(fill_price=_fills(data, item.ticks, settings.latency, instruments))
+    limits = data.frictions._replace(max_long=settings.max_long, max_short=settings.max_short)
+    data = data._replace(frictions=limits)
+    threshold = manifest.decision.threshold if settings.threshold is None else settings.threshold
+    strategy = Strategy(_Served(model), manifest.calibration.slope, threshold)
+    columns, named = backtest_arguments(data, slice(0, len(data.bars)), strategy, config, settings.lots)
+    result = run_backtest(*columns, **named)
+    return Backtested(
+        symbol=item.span.symbol,
+        currency=instruments.of(item.span.symbol).currency,
+        ts_ns=data.bars["ts_close_ns"],
+        day=data.bars["day"],
+        price=data.bars["close"],
+        result=result,
+    )
+
+
+def _fills(data: SymbolData, ticks: Ticks, latency: Latency, instruments: Instruments) -> npt.NDArray[np.float64]:
+    symbol = data.span.symbol
+    counts = eligible(ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
+    return fills_after_latency(
+        data.bars["ts_close_ns"].copy(),
+        ticks.ts_event_ns[counts],
+        ticks.price[counts],
+        latency.draw(len(data.bars)),
+        data.bars["session_close_ns"].copy(),
+    )

@@ -1,0 +1,102 @@
+"""``tapelab backtest``: a trained folder on a tape, with the trainer's own figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tapelab.common.serving.load import load_model
+from tapelab.common.serving.manifest import decode_manifest
+from tapelab.common.settings import CommonSettings
+from tapelab.common.storage.artifacts import ArtifactStore
+from tapelab.trainer.cli import train_local
+from tapelab.trainer.strategy import Strategy, backtest_period
+from tests.services.trainer.data import CONFIG_DIR, SMALL, TAPE, config, symbols
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(SMALL))
+    train_local(folder / "experiment.yaml", folder / "out", settings=CommonSettings(config_dir=str(CONFIG_DIR)))
+    return folder / "out"
+
+
+def words(model: Path, out: Path, *more: str) -> list[str]:
+    where = ["--format", "simulator", "--config-dir", str(CONFIG_DIR), "--out", str(out), "--json"]
+    return ["backtest", str(model), "--tape", TAPE, *where, *more]
+
+
+def test_the_figures_are_those_of_the_trainers_own_backtest(command: Any, model: Path, tmp_path: Path) -> None:
+    report = json.loads(command(*words(model, tmp_path / "report")).out)
+    manifest = decode_manifest((model / "manifest.json").read_bytes())
+    served = load_model(manifest, ArtifactStore(model / "artifacts"))
+
+    class Served:
+        def scores(self, x: Any) -> Any:
+            return served.predict(x)
+
+    strategy = Strategy(Served(), manifest.calibration.slope, manifest.decision.threshold)
+    periods = backtest_period(symbols(), strategy, config(), 0, 2**62)
+    assert [item["symbol"] for item in report["symbols"]] == [period.symbol for period in periods]
+    assert sum(item["kpis"]["n_trades"] for item in report["symbols"]) > 0
+    equity = pq.read_table(tmp_path / "report" / "equity.parquet")
+    trades = pq.read_table(tmp_path / "report" / "trades.parquet")
+    for item, period in zip(report["symbols"], periods, strict=True):
+        for name, value in period.result.kpis._asdict().items():
+            assert item["kpis"][name] == (value if np.isfinite(value) else None)
+        of_symbol = equity.filter(np.array(equity["symbol"]) == period.symbol)
+        assert of_symbol["equity"].to_numpy().tobytes() == period.result.equity.tobytes()
+        written = trades.filter(np.array(trades["symbol"]) == period.symbol)
+        assert written["net"].to_numpy().tobytes() == period.result.trades["net"].tobytes()
+        picture = (tmp_path / "report" / f"equity-{period.symbol}.svg").read_text()
+        assert picture.startswith("<svg")
+    told = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert told["symbols"] == report["symbols"]
+
+
+def test_settings_change_what_they_name(command: Any, model: Path, tmp_path: Path) -> None:
+    latencies = tmp_path / "latencies.txt"
+    latencies.write_text("5\n80\n700.5\n")
+    more = ["--symbol", "WINZ26", "--lots", "4", "--max-short", "0", "--latencies", str(latencies), "--seed", "3"]
+    first = json.loads(command(*words(model, tmp_path / "a", *more)).out)
+    again = json.loads(command(*words(model, tmp_path / "b", *more)).out)
+    assert [item["symbol"] for item in first["symbols"]] == ["WINZ26"]
+    assert first["symbols"] == again["symbols"]
+    assert first["latency_ms"] == {"samples": 3, "median": 80.0}
+    trades = pq.read_table(tmp_path / "a" / "trades.parquet")
+    assert set(trades["side"].to_pylist()) == {1}
+    assert set(trades["lots"].to_pylist()) == {4.0}
+    never = json.loads(command(*words(model, tmp_path / "c", "--threshold", "1")).out)
+    assert [item["kpis"]["n_trades"] for item in never["symbols"]] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--latency-ms", "1", "--latencies", "x"], "two latencies"),
+        (["--latencies", "{bad}"], "holds no latencies"),
+        (["--threshold", "nan"], "--threshold: expected a finite number"),
+        (["--symbol", "NONE9"], "NONE9"),
+    ],
+)
+def test_mistakes_are_one_clear_line(command: Any, model: Path, tmp_path: Path, more: list[str], said: str) -> None:
+    bad = tmp_path / "bad.txt"
+    bad.write_text("5\n-1\n")
+    done = command(*words(model, tmp_path / "out", *(word.format(bad=bad) for word in more)))
+    assert done.code == 1
+    assert said in done.err
+    assert len(done.err.strip().splitlines()) <= 2  # progress, then the mistake
+
+
+def test_a_folder_without_a_model_is_said(command: Any, tmp_path: Path) -> None:
+    done = command(*words(tmp_path, tmp_path / "out"))
+    assert (done.code, "holds no model" in done.err) == (1, True)
