@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tapelab.cli.bench import kernels
-from tapelab.cli.bench.kernel_peers import pandas_bars, polars_bars
+from tapelab.cli.bench import kernel_peers_apart, kernels, kernels_scaling
+from tapelab.cli.bench.kernel_peers import PythonBars, pandas_bars, polars_bars
 from tapelab.common.errors import ConfigError
 from tapelab.quant.bars.offline import compute_bars
+from tapelab.quant.bars.plain import compute_plain_bars
 from tapelab.quant.bars.spec import BarSpec
 
 TAPE = kernels.synthetic_tape(20_000)
@@ -45,16 +47,50 @@ def test_peers_compute_the_bars_they_are_compared_on(peer: int) -> None:
         np.testing.assert_allclose(column[late], ours[name][late], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_the_result_has_the_published_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+WORKS = ["tick_bars", "volume_bars", "dollar_bars", "volume_bars_full", "volume_bars_stream_512"]
+
+
+def _run_short(monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, Any]:
     monkeypatch.setattr(kernels, "synthetic_tape", lambda: TAPE)
-    result = kernels.run(None)
+    monkeypatch.setattr(kernels_scaling, "LENGTHS", (1_000, 30_000))
+    monkeypatch.setattr(kernels_scaling, "SYMBOLS", (1, 2))
+    return kernels.run(None, **options)
+
+
+def test_the_result_has_the_published_shape(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    result = _run_short(monkeypatch, peers_env=tmp_path)
     assert set(result) == {"bench", "machine", "rows"}
-    works = ["tick_bars", "volume_bars", "dollar_bars", "volume_bars_full", "volume_bars_stream_512"]
-    assert [row["work"] for row in result["rows"]] == works
+    assert [row["work"] for row in result["rows"]][: len(WORKS)] == WORKS
     for row in result["rows"]:
         assert set(row) == {"work", "unit", "higher_is_better", "tapelab", "peers", "floor", "note"}
-        assert set(row["peers"]) == {"pandas", "polars"}
         assert row["tapelab"] > 0
+    for row in result["rows"][:4]:
+        assert set(row["peers"]) == {"pandas", "polars", "nautilus", "mlfinpy"}
+        assert row["peers"]["polars"] > 0
+        assert row["peers"]["nautilus"] is None
+        assert f"nautilus not installed below {tmp_path}: run once with --install-peers" in row["note"]
+    (cold,) = [row for row in result["rows"] if row["work"] == "cold_start"]
+    assert cold["unit"] == "s"
+    assert not cold["higher_is_better"]
+
+
+def test_the_plain_python_peer_computes_the_same_bars() -> None:
+    ours = compute_plain_bars(TAPE, BarSpec("volume", 900.0), kernels._ALWAYS, kernels._EVERY_TYPE, tape_ended=False)
+    theirs = np.array(PythonBars(900.0).update(TAPE))
+    fields = ("ts_open_ns", "ts_close_ns", "open", "high", "low", "close", "volume", "dollar", "vwap", "n")
+    for at, name in enumerate((*fields, "buy_n", "sell_n", "buy_volume", "sell_volume")):
+        np.testing.assert_array_equal(theirs[:, at], ours[name].astype(np.float64), err_msg=name)
+
+
+def test_a_peer_that_fails_is_null_with_its_last_word(tmp_path: Path) -> None:
+    for peer in kernel_peers_apart.PACKAGES:
+        (tmp_path / peer / "bin").mkdir(parents=True)
+        python = tmp_path / peer / "bin" / "python"
+        python.write_text("#!/bin/sh\necho 'no such module' >&2\nexit 1\n")
+        python.chmod(0o755)
+    found, note = kernel_peers_apart.rates(TAPE, SPEC, tmp_path)
+    assert found == {"nautilus": None, "mlfinpy": None}
+    assert note == "nautilus failed: no such module; mlfinpy failed: no such module"
 
 
 def _without_polars(name: str) -> Any:
@@ -70,9 +106,8 @@ def test_a_missing_peer_is_an_error_that_names_the_extra(monkeypatch: pytest.Mon
 def test_peers_that_are_left_out_are_null_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "find_spec", _without_polars)
     monkeypatch.setattr(kernels, "_peers", lambda *_, **__: pytest.fail("a peer was asked for"))
-    monkeypatch.setattr(kernels, "synthetic_tape", lambda: TAPE)
-    result = kernels.run(None, with_peers=False)
-    for row in result["rows"]:
-        assert row["peers"] == {"pandas": None, "polars": None}
+    result = _run_short(monkeypatch, with_peers=False)
+    for row in result["rows"][: len(WORKS)]:
+        assert all(figure is None for name, figure in row["peers"].items() if name != "python")
         assert row["note"].endswith("peers left out by --without-peers")
         assert row["tapelab"] > 0

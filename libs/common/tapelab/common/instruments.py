@@ -16,7 +16,9 @@ from tapelab.quant.calendar import SessionCalendar
 class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A trading session. ``open`` and ``close`` are local times HH:MM; 24:00 closes at midnight.
 
-    ``weekdays`` counts Monday as 0; ``holidays`` are local dates YYYY-MM-DD.
+    ``weekdays`` counts Monday as 0; ``holidays`` are local dates YYYY-MM-DD. ``observes`` names an exchange
+    whose holidays hold as well (see ``quant.holidays``), ``late_open`` and ``early_close`` are the times of
+    its short days.
     """
 
     timezone: str
@@ -24,6 +26,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     close: str
     weekdays: tuple[int, ...] = (0, 1, 2, 3, 4)
     holidays: tuple[str, ...] = ()
+    observes: str = ""
+    late_open: str = ""
+    early_close: str = ""
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,6 +122,9 @@ class Instruments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             close=session.close,
             weekdays=session.weekdays,
             holidays=session.holidays,
+            observes=session.observes,
+            late_open=session.late_open,
+            early_close=session.early_close,
         )
 
 

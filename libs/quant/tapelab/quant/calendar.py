@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tapelab.quant.holidays import RULES, SpecialDays
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_NS: Final = 1_000_000_000
 _MAX_CLOSED_DAYS: Final = 3_700  # a calendar that stays closed for ten years is a mistake
@@ -38,9 +40,14 @@ class SessionCalendar:
         close: local closing time HH:MM, later than ``open``; 24:00 is the following midnight.
         weekdays: dates that trade, Monday is 0.
         holidays: local dates YYYY-MM-DD that do not.
+        observes: name of an exchange whose holidays and short days hold as well, a key of
+            :data:`~tapelab.quant.holidays.RULES`; empty for none.
+        late_open: opening time on the days that exchange opens late; empty to open as ever.
+        early_close: closing time on the days it closes early; empty to close as ever.
 
     Raises:
-        ValueError: an unknown zone, a malformed time or date, an empty session or no weekday at all.
+        ValueError: an unknown zone or exchange, a malformed time or date, an empty session or no weekday
+            at all.
     """
 
     def __init__(
@@ -51,6 +58,9 @@ class SessionCalendar:
         close: str,
         weekdays: Collection[int] = (0, 1, 2, 3, 4),
         holidays: Collection[str] = (),
+        observes: str = "",
+        late_open: str = "",
+        early_close: str = "",
     ) -> None:
         try:
             self._zone = ZoneInfo(timezone)
@@ -58,18 +68,29 @@ class SessionCalendar:
             raise ValueError(f"unknown time zone: expected an IANA name, got {timezone!r}") from error
         self._open_minute = _minute_of_day(open)
         self._close_minute = _minute_of_day(close)
-        if self._open_minute >= self._close_minute:
-            raise ValueError(f"session has no length: expected open before close, got {open!r} to {close!r}")
+        self._late_minute = _minute_of_day(late_open or open)
+        self._early_minute = _minute_of_day(early_close or close)
+        if max(self._open_minute, self._late_minute) >= min(self._close_minute, self._early_minute):
+            shown = f"{late_open or open!r} to {early_close or close!r}"
+            raise ValueError(f"session has no length: expected open before close, got {shown}")
+        if observes and observes not in RULES:
+            raise ValueError(f"unknown exchange to observe: expected one of {', '.join(RULES)}, got {observes!r}")
+        if (late_open or early_close) and not observes:
+            raise ValueError("late_open and early_close: expected an exchange in observes, got none")
         if not weekdays or not set(weekdays) <= set(range(7)):
             raise ValueError(f"weekdays: expected at least one of 0 (Monday) to 6, got {sorted(weekdays)}")
         self._weekdays = frozenset(weekdays)
         self._holidays = frozenset(date.fromisoformat(day) for day in holidays)
+        self._rules = RULES.get(observes)
+        self._special: dict[int, SpecialDays] = {}
         self._sessions: dict[date, Session | None] = {}
         self._last = Session(0, 0, 0)
         self._key = (
             f"{timezone} {open}-{close} weekdays={','.join(map(str, sorted(self._weekdays)))} "
             f"holidays={','.join(day.isoformat() for day in sorted(self._holidays))}"
         )
+        if observes:
+            self._key += f" observes={observes} late_open={late_open} early_close={early_close}"
 
     @property
     def key(self) -> str:
@@ -106,15 +127,21 @@ class SessionCalendar:
 
     def _on(self, day: date) -> Session | None:
         if day not in self._sessions:
-            trades = day.weekday() in self._weekdays and day not in self._holidays
-            self._sessions[day] = self._build(day) if trades else None
+            special = self._special_days(day.year)
+            trades = day.weekday() in self._weekdays and day not in self._holidays and day not in special.closed
+            self._sessions[day] = self._build(day, special) if trades else None
         return self._sessions[day]
 
-    def _build(self, day: date) -> Session:
+    def _special_days(self, year: int) -> SpecialDays:
+        if year not in self._special:
+            self._special[year] = self._rules(year) if self._rules else SpecialDays()
+        return self._special[year]
+
+    def _build(self, day: date, special: SpecialDays) -> Session:
         return Session(
             day.year * 10_000 + day.month * 100 + day.day,
-            self._instant_ns(day, self._open_minute),
-            self._instant_ns(day, self._close_minute),
+            self._instant_ns(day, self._late_minute if day in special.late else self._open_minute),
+            self._instant_ns(day, self._early_minute if day in special.early else self._close_minute),
         )
 
     def _instant_ns(self, day: date, minute: int) -> int:

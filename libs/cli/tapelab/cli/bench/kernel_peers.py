@@ -36,6 +36,46 @@ def columns_of(ticks: Ticks) -> dict[str, npt.NDArray[Any]]:
     }
 
 
+class PythonBars:
+    """The aggregator anyone would write first: volume bars in plain Python, print by print, carried over."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._bars: list[tuple[Any, ...]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._n = self._buy_n = self._sell_n = 0
+        self._volume = self._dollar = self._buy = self._sell = 0.0
+
+    def update(self, ticks: Ticks) -> list[tuple[Any, ...]]:
+        """Take a chunk; the bars that closed."""
+        columns = (ticks.ts_event_ns, ticks.price, ticks.volume, ticks.aggressor)
+        for ts, price, volume, aggressor in zip(*(column.tolist() for column in columns), strict=True):
+            if self._n == 0:
+                self._open = self._high = self._low = price
+                self._ts_open = ts
+            self._n += 1
+            self._high = max(self._high, price)
+            self._low = min(self._low, price)
+            self._volume += volume
+            self._dollar += price * volume
+            if aggressor > 0:
+                self._buy_n += 1
+                self._buy += volume
+            elif aggressor < 0:
+                self._sell_n += 1
+                self._sell += volume
+            if self._volume >= self._threshold:
+                self._bars.append(
+                    (self._ts_open, ts, self._open, self._high, self._low, price, self._volume, self._dollar,
+                     self._dollar / self._volume, self._n, self._buy_n, self._sell_n, self._buy, self._sell)
+                )  # fmt: skip
+                self._begin()
+        closed, self._bars = self._bars, []
+        return closed
+
+
 def pandas_bars(ticks: Ticks, spec: BarSpec, *, full: bool = False) -> Contestant:
     """A pandas computation, its frame built beforehand."""
     import pandas as pd

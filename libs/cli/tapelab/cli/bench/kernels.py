@@ -1,4 +1,7 @@
-"""``tapelab bench kernels``: the bar kernel against pandas and polars, one thread, one run."""
+"""``tapelab bench kernels``: kernels against their peers, one thread, one run.
+
+A further work is a file beside this one with a function that returns rows, called in :func:`run`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,19 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from tapelab.cli.bench import kernel_peers_apart as apart
+from tapelab.cli.bench import kernels_scaling
+from tapelab.cli.bench.kernel_peers import PythonBars
 from tapelab.common.errors import ConfigError
 from tapelab.quant._numba import njit
 from tapelab.quant.bars.builder import BarBuilder
 from tapelab.quant.bars.offline import compute_bars
+from tapelab.quant.bars.plain import compute_plain_bars
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.calendar import SessionCalendar
 from tapelab.quant.dtypes import TICK_COLUMNS
@@ -86,7 +94,17 @@ def _fused_read(
     return total
 
 
-def _reader(ticks: Ticks) -> Run:
+@njit
+def _fused_read_plain(ts: Any, price: Any, volume: Any, aggressor: Any, trade_type: Any, flags: Any) -> int:
+    """The same over the columns a plain bar needs."""
+    total = 0
+    for i in range(len(ts)):
+        total += ts[i] ^ price[i] ^ volume[i]
+        total += aggressor[i] + trade_type[i] + flags[i]
+    return total
+
+
+def _reader(ticks: Ticks, *, plain: bool = False) -> Run:
     columns = (
         ticks.ts_event_ns,
         ticks.price.view(np.int64),
@@ -97,7 +115,7 @@ def _reader(ticks: Ticks) -> Run:
         ticks.buy_agent,
         ticks.sell_agent,
     )
-    return lambda: _fused_read(*columns)
+    return (lambda: _fused_read_plain(*columns[:6])) if plain else (lambda: _fused_read(*columns))
 
 
 def _medians(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
@@ -135,18 +153,30 @@ def _left_out(with_peers: bool) -> str:
 
 
 def _batch_row(
-    work: str, spec: BarSpec, ticks: Ticks, note: str, *, full: bool = False, with_peers: bool
+    work: str, spec: BarSpec, ticks: Ticks, note: str, *, full: bool = False, with_peers: bool, peers_env: Path
 ) -> dict[str, Any]:
-    peers = _peers(ticks, spec, full=full) if with_peers else {}
-    ours: dict[str, Run] = {"tapelab": lambda: compute_bars(ticks, spec, _ALWAYS, _EVERY_TYPE)}
-    seconds = _medians({**ours, **peers, "floor": _reader(ticks)}, ROUNDS)
+    """A row over the whole tape; with ``full`` tapelab computes all of a bar, the peers the plain fields still."""
+    compute = compute_bars if full else compute_plain_bars
+    runs: dict[str, Run] = {"tapelab": lambda: compute(ticks, spec, _ALWAYS, _EVERY_TYPE)}
+    if with_peers:
+        runs |= _peers(ticks, spec)
+        if full:
+            runs |= {f"{name} full": run for name, run in _peers(ticks, spec, full=True).items()}
+    runs["floor"] = _reader(ticks, plain=not full)
+    seconds = _medians(runs, ROUNDS)
     rates = {name: round(ticks.n / took / 1e6, 3) for name, took in seconds.items()}
+    others: dict[str, float | None] = dict.fromkeys(apart.PACKAGES)
+    if with_peers:
+        others, why = apart.rates(ticks, spec, peers_env)
+        note = "; ".join(part for part in (note, why) if part)
+        if full:
+            note += "".join(f"; {name} with all fields {rates[f'{name} full']} M ticks/s" for name in PEERS)
     return {
         "work": work,
         "unit": "M ticks/s",
         "higher_is_better": True,
         "tapelab": rates["tapelab"],
-        "peers": {name: rates.get(name) for name in PEERS},
+        "peers": {name: rates.get(name) for name in PEERS} | others,
         "floor": rates["floor"],
         "note": f"{spec}, {ticks.n} prints; {note}" + _left_out(with_peers),
     }
@@ -166,16 +196,20 @@ def _stream_row(spec: BarSpec, ticks: Ticks, *, with_peers: bool) -> dict[str, A
         position += CHUNK
 
     first = ticks.slice(0, CHUNK)
-    peers = _peers(first, spec) if with_peers else {}
-    seconds = _medians({"tapelab": step, "floor": _reader(first)}, chunks) | _medians(peers, 50)
+    python = PythonBars(spec.threshold)
+    own = {"tapelab": step, "python": lambda: python.update(first), "floor": _reader(first)}
+    seconds = _medians(own, chunks) | _medians(_peers(first, spec) if with_peers else {}, 50)
     figures = {name: round(took * 1e6, 3) for name, took in seconds.items()}
-    note = "tapelab carries its bars over; the peers aggregate one chunk alone and carry nothing"
+    note = (
+        "tapelab computes every field and carries its bars over, python (a plain class) the plain fields; "
+        "pandas and polars aggregate one chunk alone and carry nothing"
+    )
     return {
         "work": "volume_bars_stream_512",
         "unit": "us/512 ticks",
         "higher_is_better": False,
         "tapelab": figures["tapelab"],
-        "peers": {name: figures.get(name) for name in PEERS},
+        "peers": {name: figures.get(name) for name in ("python", *PEERS)},
         "floor": figures["floor"],
         "note": f"{spec}, median of {chunks} chunks through one builder; {note}" + _left_out(with_peers),
     }
@@ -198,22 +232,28 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def run(tape: str | None, *, with_peers: bool = True) -> dict[str, Any]:
-    """Measure the bar kernel and its peers over one tape.
+def run(
+    tape: str | None, *, with_peers: bool = True, peers_env: Path = apart.DEFAULT_FOLDER, install_peers: bool = False
+) -> dict[str, Any]:
+    """Measure the bar kernels and their peers over one tape.
 
     Args:
         tape: a file or folder in a known format, whose busiest symbol is used; None for the synthetic tape.
         with_peers: false leaves the peers out, whose extra may then be missing; their figures are null.
+        peers_env: folder of the environments of NautilusTrader and mlfinpy; null figures where they are not there.
+        install_peers: make those environments first.
 
     Returns:
         ``{bench, machine, rows}``; every row's figures are medians of one run over the same input.
 
     Raises:
-        ConfigError: a peer is not installed.
+        ConfigError: a peer is not installed, or its environment cannot be made.
         SourceError: the tape cannot be read.
     """
     if with_peers:
         _check_peers()
+    if install_peers:
+        apart.install(peers_env)
     # Polars reads this once, when it is first imported.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     ticks, name = (synthetic_tape(), "synthetic tape") if tape is None else _read_tape(tape)
@@ -222,20 +262,22 @@ def run(tape: str | None, *, with_peers: bool = True) -> dict[str, Any]:
     bars = max(ticks.n // PRINTS_PER_BAR, 1)
     volume = BarSpec("volume", float(round(lots / bars)) or lots / bars)
     dollar = BarSpec("dollar", float(round(dollars / bars)) or dollars / bars)
-    anonymous = ticks._replace(buy_agent=np.zeros_like(ticks.buy_agent), sell_agent=np.zeros_like(ticks.sell_agent))
-    subset = (
-        f"{name} without agents; tapelab computes every field of a bar, the peers OHLC, volume, dollar, vwap, counts"
-    )
-    everything = f"{name}, its agents kept; all compute all fields"
+    plain = f"{name}; all compute OHLC, volume, dollar, vwap, counts and the sides' volumes"
+    whole = f"{name}; tapelab computes every field of a bar, agents and trailing windows included, the peers plain bars"
+
+    def batch(work: str, spec: BarSpec, note: str, *, full: bool = False) -> dict[str, Any]:
+        return _batch_row(work, spec, ticks, note, full=full, with_peers=with_peers, peers_env=peers_env)
+
     return {
         "bench": "kernels",
         "machine": _machine() | {"polars_threads": _polars_threads() if with_peers else None},
         "rows": [
-            _batch_row("tick_bars", BarSpec("tick", PRINTS_PER_BAR), anonymous, subset, with_peers=with_peers),
-            _batch_row("volume_bars", volume, anonymous, subset, with_peers=with_peers),
-            _batch_row("dollar_bars", dollar, anonymous, subset, with_peers=with_peers),
-            _batch_row("volume_bars_full", volume, ticks, everything, full=True, with_peers=with_peers),
-            _stream_row(volume, anonymous, with_peers=with_peers),
+            batch("tick_bars", BarSpec("tick", PRINTS_PER_BAR), plain),
+            batch("volume_bars", volume, plain),
+            batch("dollar_bars", dollar, plain),
+            batch("volume_bars_full", volume, whole, full=True),
+            _stream_row(volume, ticks, with_peers=with_peers),
+            *kernels_scaling.rows(ticks, volume),
         ],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -42,12 +43,17 @@ def _figure(value: float | None) -> str:
 def kernels(
     tape: Tape = "",
     without_peers: Annotated[bool, typer.Option("--without-peers", help="Measure tapelab alone.")] = False,
+    peers_env: Annotated[
+        Path, typer.Option(help="Folder of the environments of NautilusTrader and mlfinpy, whose pins clash.")
+    ] = Path(".cache/peers"),
+    install_peers: Annotated[bool, typer.Option("--install-peers", help="Make those environments first.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bar kernels against pandas and polars."""
+    """Bar kernels against pandas, polars, NautilusTrader and mlfinpy."""
     from tapelab.cli.bench.kernels import run
 
-    _print(run(tape or None, with_peers=not without_peers), as_json)
+    found = run(tape or None, with_peers=not without_peers, peers_env=peers_env, install_peers=install_peers)
+    _print(found, as_json)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from tapelab.quant.bars.state import (
     RING_RV,
     RING_SIGNED,
     RING_VOLUME,
+    SIDE_SHARES,
     TICK,
     TIME,
     VOLUME,
@@ -220,6 +221,20 @@ def _emit(
 
 
 @njit
+def _add_squares(before: float, changes: int, m: int, total: float, prices: Any, running: Any, block: Any) -> None:
+    """Squared log returns of the prints whose price changed, and the day's running sum of them."""
+    for c in range(changes):
+        j = block[c].changed
+        last = prices[j - 1] if j > 0 else before
+        if last > 0.0:
+            r = math.log(prices[j] / last)
+            block[j].square = r * r
+    for j in range(m):
+        total += block[j].square
+        running[j] = total
+
+
+@njit
 def _append(
     ts_ns: Any, price: Any, volume: Any, aggressor: Any, trade_type: Any, flags: Any, hole_from: int, hole_to: int,
     allowed: Any, day: Any, ring_ts: Any, ring: Any, block: Any,
@@ -242,6 +257,9 @@ def _append(
     to_clock = ring_ts[end:]
     to_price, to_volume = ring[RING_PRICE, end:], ring[RING_VOLUME, end:]
     to_signed, to_rv = ring[RING_SIGNED, end:], ring[RING_RV, end:]
+    before = last
+    taken, status = len(ts_ns), DONE
+    changes = 0
     m = 0
     for i in range(len(ts_ns)):
         t = ts_ns[i]
@@ -259,36 +277,36 @@ def _append(
             continue
         if t >= close_ns:
             if t >= next_open_ns and not (hole_from <= t < hole_to):
-                day.clock_ns = clock
-                day.ring_end = end + m
-                return m, i, OTHER_SESSION
+                taken, status = i, OTHER_SESSION
+                break
             continue
         if t < open_ns:
             continue
         clock = max(clock, t)
-        square = 0.0
-        if p > last or p < last:
-            r = math.log(p / last)
-            square = r * r
+        # Listed and then worked off in a loop of its own: a branch on every print would often be guessed wrong.
+        block[changes].changed = m
+        changes += p != last
         last = p
-        side = np.sign(aggressor[i])
+        side = np.uint8(aggressor[i])
+        bought, sold = v * SIDE_SHARES[side, 0], v * SIDE_SHARES[side, 1]
         sum_volume += v
-        sum_signed += v * side
-        sum_rv += square
+        sum_signed += bought - sold
         to_clock[m] = clock
         to_price[m] = p
         to_volume[m] = sum_volume
         to_signed[m] = sum_signed
-        to_rv[m] = sum_rv
         print_ = block[m]
         print_.row = i
         print_.volume = v
-        print_.square = square
-        print_.side = side
+        print_.bought = bought
+        print_.sold = sold
+        print_.square = 0.0
+        print_.side = aggressor[i]
         m += 1
     day.clock_ns = clock
     day.ring_end = end + m
-    return m, len(ts_ns), DONE
+    _add_squares(before, changes, m, sum_rv, to_price, to_rv, block)
+    return m, taken, status
 
 
 @njit
@@ -367,11 +385,10 @@ def _walk(
         down += p < prices[j]
         volume += v
         dollar += p * v
-        # Adding zero keeps the bits of a sum that began at zero, and costs less than a branch nobody can guess.
         buy_n += side > 0
         sell_n += side < 0
-        buy_volume += v if side > 0 else 0.0
-        sell_volume += v if side < 0 else 0.0
+        buy_volume += block[j].bought
+        sell_volume += block[j].sold
         rv += block[j].square
     return closed
 

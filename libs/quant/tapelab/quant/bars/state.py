@@ -38,7 +38,23 @@ DAY_DTYPE: Final = np.dtype(
 )
 
 #: An eligible print of the block at work: its row there, and what all specifications need of it.
-BLOCK_DTYPE: Final = np.dtype([("row", "<i8"), ("volume", "<f8"), ("square", "<f8"), ("side", "<i8")])
+#: ``bought`` and ``sold`` are what of its volume buyers and sellers began, the volume or zero; ``changed`` lists,
+#: over the first rows, the places of the prints whose price differs from the one before.
+BLOCK_DTYPE: Final = np.dtype(
+    [
+        ("row", "<i8"),
+        ("volume", "<f8"),
+        ("bought", "<f8"),
+        ("sold", "<f8"),
+        ("square", "<f8"),
+        ("side", "<i4"),
+        ("changed", "<i4"),
+    ]
+)
+
+#: Of a print's volume, what buyers and sellers began: a factor by the aggressor as an unsigned byte. It costs less
+#: than a branch nobody can guess, and changes no bit of a sum that began at zero.
+SIDE_SHARES: Final = np.array([(0 < side < 128, side >= 128) for side in range(256)], np.float64)
 
 #: One specification: what it is, what it has counted so far, and its pending bar (fields as in ``BAR_DTYPE``).
 SPEC_DTYPE: Final = np.dtype(

@@ -1,0 +1,84 @@
+"""Peers whose pins clash with tapelab's, each in a throw-away environment of its own below one folder.
+
+``DIR/nautilus`` and ``DIR/mlfinpy`` are virtual environments; what runs in them is ``kernel_peers_child.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tapelab.common.errors import ConfigError
+from tapelab.quant.bars.spec import BarSpec
+from tapelab.quant.ticks import Ticks
+
+DEFAULT_FOLDER: Final = Path(".cache/peers")
+#: What each environment installs; mlfinpy imports scikit-learn without asking for it.
+PACKAGES: Final = {"nautilus": ("nautilus_trader==1.221.0",), "mlfinpy": ("mlfinpy==0.1.2", "scikit-learn")}
+#: Prints of the tape's beginning they are given: they need seconds per million, and an object for each.
+PRINTS: Final = 200_000
+ROUNDS: Final = 3
+
+_CHILD: Final = Path(__file__).with_name("kernel_peers_child.py")
+
+
+def install(folder: Path) -> None:
+    """Make the environments that are not there yet.
+
+    Raises:
+        ConfigError: an environment cannot be made or a package not be installed.
+    """
+    for peer, packages in PACKAGES.items():
+        if _python(folder, peer).exists():
+            continue
+        home = folder / peer
+        for command in (
+            [sys.executable, "-m", "venv", str(home)],
+            [str(_python(folder, peer)), "-m", "pip", "install", "--quiet", *packages],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise ConfigError(
+                    f"cannot make the environment of the peer {peer}",
+                    expected=f"{' '.join(command)} to succeed",
+                    actual=(done.stderr.strip().splitlines() or ["no message"])[-1],
+                    remedy=f"remove {home} and try again, or leave out --install-peers",
+                )
+
+
+def rates(ticks: Ticks, spec: BarSpec, folder: Path) -> tuple[dict[str, float | None], str]:
+    """M ticks/s of each peer over the tape's beginning, null where it could not run, and a note that says why."""
+    found: dict[str, float | None] = {}
+    notes = []
+    part = ticks.slice(0, PRINTS)
+    with tempfile.TemporaryDirectory() as scratch:
+        tape = Path(scratch) / "tape.npz"
+        np.savez(tape, ts=part.ts_event_ns, price=part.price, volume=part.volume, aggressor=part.aggressor)
+        for peer in PACKAGES:
+            found[peer] = None
+            python = _python(folder, peer)
+            if not python.exists():
+                notes.append(f"{peer} not installed below {folder}: run once with --install-peers")
+                continue
+            what = (peer, spec.kind, repr(spec.threshold), str(tape), str(ROUNDS))
+            command = [str(python), "-W", "ignore", str(_CHILD), *what]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                notes.append(f"{peer} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+                continue
+            seconds = json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
+            found[peer] = round(part.n / seconds / 1e6, 3)
+    measured = [peer for peer, rate in found.items() if rate is not None]
+    if measured:
+        notes.append(f"{' and '.join(measured)} over the first {part.n} prints")
+    return found, "; ".join(notes)
+
+
+def _python(folder: Path, peer: str) -> Path:
+    return folder.absolute() / peer / "bin" / "python"
