@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.dtypes import BAR_DTYPE
-from tapelab.quant.features.kernel import CATALOGUE, advance, state_slots
+from tapelab.quant.features.kernel import BASE, CATALOGUE, advance, normalisers_at, state_slots
 from tapelab.quant.features.spec import FeatureSet
 
 _HEADER: Final = struct.Struct("<16sd")
@@ -55,7 +55,8 @@ class FeatureEngine:
         self._columns = np.array([known[s] for s in feature_set.specs], dtype=np.int64)
         self._modes = np.array([s.normalisation for s in feature_set.specs], dtype=np.int64)
         self._warmups = np.array([s.warmup for s in feature_set.specs], dtype=np.int64)
-        self._state = np.zeros(state_slots(len(feature_set.specs), feature_set.normaliser.window))
+        self._extended = bool((self._columns >= len(BASE)).any())
+        self._state = np.zeros(state_slots(len(feature_set.specs), feature_set.normaliser.window, self._extended))
 
     @property
     def feature_set(self) -> FeatureSet:
@@ -88,6 +89,8 @@ class FeatureEngine:
             normaliser.window,
             normaliser.minimum,
             normaliser.clip,
+            self._extended,
+            normalisers_at(self._extended),
             self._state,
             *rows,
         )

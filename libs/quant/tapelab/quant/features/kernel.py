@@ -1,8 +1,9 @@
 """The one loop that computes features: over one live bar or a whole tape, the same machine code.
 
 Everything carried between bars is one float64 vector, so a snapshot is its bytes. Its layout is
-``[day, bars of the day, gap pending, previous close | price | flow | volatility | normalisers]``; counters
-are exact, being far below 2^53.
+``[day, bars of the day, gap pending, previous close | price | flow | volatility | extension | normalisers]``;
+counters are exact, being far below 2^53. The extension is what the families of ``extension.py`` carry; a set
+that has none of their features does without.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy.typing as npt
 
 from tapelab.quant._numba import njit
 from tapelab.quant.dtypes import BarFlag
-from tapelab.quant.features import flow, price, timing, volatility
+from tapelab.quant.features import extension, flow, price, timing, volatility
+from tapelab.quant.features.extension import extension_row
 from tapelab.quant.features.flow import flow_row
 from tapelab.quant.features.price import price_row
 from tapelab.quant.features.rolling import Slots, finite, moments_slots, push_moments
@@ -22,8 +24,9 @@ from tapelab.quant.features.spec import FeatureSpec, Normalisation
 from tapelab.quant.features.timing import time_row
 from tapelab.quant.features.volatility import volatility_row
 
-#: Every feature the kernel knows, in the order of its raw columns.
-CATALOGUE: Final[tuple[FeatureSpec, ...]] = (*price.SPECS, *flow.SPECS, *timing.SPECS, *volatility.SPECS)
+#: The features that every bar's row computes, and every feature the kernel knows, in the order of raw columns.
+BASE: Final[tuple[FeatureSpec, ...]] = (*price.SPECS, *flow.SPECS, *timing.SPECS, *volatility.SPECS)
+CATALOGUE: Final[tuple[FeatureSpec, ...]] = (*BASE, *extension.SPECS)
 RAW_COLUMNS: Final = len(CATALOGUE)
 
 DAY: Final = 0
@@ -33,11 +36,13 @@ PREVIOUS_CLOSE: Final = 3
 _PRICE: Final = 4
 _FLOW: Final = _PRICE + price.SLOTS
 _VOLATILITY: Final = _FLOW + flow.SLOTS
-_NORMALISERS: Final = _VOLATILITY + volatility.SLOTS
+_EXTENSION: Final = _VOLATILITY + volatility.SLOTS
 
 _FLOW_RAW: Final = len(price.SPECS)
 _TIME_RAW: Final = _FLOW_RAW + len(flow.SPECS)
 _VOLATILITY_RAW: Final = _TIME_RAW + len(timing.SPECS)
+
+_EXTENSION_RAW: Final = len(BASE)
 
 _AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
 _NONE: Final = int(Normalisation.NONE)
@@ -46,9 +51,14 @@ _ZSCORE: Final = int(Normalisation.ZSCORE)
 _RELATIVE_FLOOR: Final = 1e-9
 
 
-def state_slots(n_features: int, window: int) -> int:
+def normalisers_at(extended: bool) -> int:
+    """Where the normalisers' part of the state begins, with the extension or without."""
+    return _EXTENSION + (extension.SLOTS if extended else 0)
+
+
+def state_slots(n_features: int, window: int, extended: bool) -> int:
     """Length of the carried state of a feature set."""
-    return _NORMALISERS + n_features * moments_slots(window)
+    return normalisers_at(extended) + n_features * moments_slots(window)
 
 
 @njit
@@ -78,6 +88,8 @@ def advance(
     window: int,
     minimum: int,
     clip: float,
+    extended: bool,
+    normalisers: int,
     state: Slots,
     values: npt.NDArray[np.float32],
     warm: npt.NDArray[np.bool_],
@@ -95,6 +107,8 @@ def advance(
         window: bars of the normaliser.
         minimum: earlier values the normaliser needs.
         clip: bound of a normalised value.
+        extended: whether the families of ``extension.py`` are computed.
+        normalisers: :func:`normalisers_at` of it.
         state: carried, changed in place.
         values: out, shape (n, F); 0 where a feature is not defined yet.
         warm: out, shape (n,).
@@ -117,7 +131,11 @@ def advance(
         price_row(bar, t, log_return, state[_PRICE:_FLOW], raw[:_FLOW_RAW])
         flow_row(bar, t, log_return, state[_FLOW:_VOLATILITY], raw[_FLOW_RAW:_TIME_RAW])
         time_row(bar, raw[_TIME_RAW:_VOLATILITY_RAW])
-        volatility_row(bar, t, log_return, change, tick_size, state[_VOLATILITY:_NORMALISERS], raw[_VOLATILITY_RAW:])
+        volatility_row(bar, t, log_return, change, tick_size, state[_VOLATILITY:_EXTENSION], raw[_VOLATILITY_RAW:])
+        if extended:
+            extension_row(
+                bar, t, previous, log_return, change, tick_size, state[_EXTENSION:normalisers], raw[_EXTENSION_RAW:]
+            )
         for j in range(len(columns)):
             # Position among the values of this feature that are defined.
             u = t + 1 - warmups[j]
@@ -127,7 +145,7 @@ def advance(
                 if modes[j] == _NONE:
                     emitted = value
                 else:
-                    slots = state[_NORMALISERS + j * each : _NORMALISERS + (j + 1) * each]
+                    slots = state[normalisers + j * each : normalisers + (j + 1) * each]
                     if u >= minimum:
                         emitted = scaled(value, slots, min(u, window), modes[j], clip)
                     push_moments(slots, window, u, value)

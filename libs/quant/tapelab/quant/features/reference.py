@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.dtypes import BarFlag
+from tapelab.quant.features import reference_extension
 from tapelab.quant.features.engine import FeatureRows
 from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, RollingNormaliser
 
@@ -246,4 +247,5 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "rv_ratio": _rv_ratio,
     "amihud_50": _amihud,
     "roll_spread_50": _roll_spread,
+    **reference_extension.DEFINITIONS,
 }

@@ -9,7 +9,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Final, Literal
 
-Family = Literal["price", "flow", "time", "volatility"]
+Family = Literal["price", "flow", "time", "volatility", "technical"]
 
 
 class Normalisation(IntEnum):
@@ -26,7 +26,7 @@ class FeatureSpec:
 
     Args:
         name: unique in its feature set; parameters ride in it (``vpin_50``).
-        family: which of the four families it belongs to.
+        family: which of the five families it belongs to.
         inputs: fields of ``BAR_DTYPE`` it reads.
         window: bars it looks back over, the current one included; 1 reads the current bar only.
         warmup: bars of the day, the current one included, from which the raw value is defined.
@@ -63,6 +63,14 @@ class RollingNormaliser:
     window: int = 100
     minimum: int = 50
     clip: float = 5.0
+
+    @property
+    def summary(self) -> str:
+        """What it does, in one line."""
+        return (
+            f"rolling mean and deviation of the last {self.window} bars (at least {self.minimum}), "
+            f"winsorised at ±{self.clip:g}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
