@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tapelab.quant.dtypes import BAR_DTYPE
-from tapelab.quant.features import FEATURE_SETS, RollingNormaliser, compute_features
+from tapelab.quant.features import FEATURE_SETS, Normaliser, compute_features
 from tapelab.quant.features.document import document
 from tapelab.quant.features.reference import DEFINITIONS
 from tests.quant.features.bars import TICK, make_bars
@@ -42,7 +42,7 @@ def test_the_id_changes_with_the_arithmetic_and_not_with_the_words() -> None:
     assert replace(CORE, specs=(replace(first, summary="other words", source="other"), *rest)).id == CORE.id
     assert replace(CORE, specs=(replace(first, revision=2), *rest)).id != CORE.id
     assert replace(CORE, specs=tuple(reversed(CORE.specs))).id != CORE.id
-    assert replace(CORE, normaliser=RollingNormaliser(window=99)).id != CORE.id
+    assert replace(CORE, normaliser=Normaliser(window=99)).id != CORE.id
 
 
 def test_the_arithmetic_is_the_one_the_id_was_given_for() -> None:

@@ -30,11 +30,13 @@ def document(feature_sets: Iterable[FeatureSet]) -> str:
     sets = list(feature_sets)
     members: dict[str, list[str]] = {}
     specs: dict[str, FeatureSpec] = {}
-    for each in sets:
+    for n, each in enumerate(sets):
+        variant = any(each.specs == other.specs for other in sets[:n])
         for spec in each.specs:
             if specs.setdefault(spec.name, spec) != spec:
                 raise ValueError(f"{spec.name} of feature set {each.name} is another feature than the one before")
-            members.setdefault(spec.name, []).append(each.name)
+            if not variant:
+                members.setdefault(spec.name, []).append(each.name)
     parts = [
         "# Feature sets",
         "",
@@ -54,7 +56,8 @@ def document(feature_sets: Iterable[FeatureSet]) -> str:
         "**Normalisation.** Statistics come from bars of the day *before* the current one; the current bar and the "
         "future are not in them. `z-score` and `scale` are what the set's normaliser makes of a level and of a "
         "direction: under the rolling one, (value - mean) / standard deviation, and value / root mean square, which "
-        "keeps sign and zero. Both are winsorised and 0 where the window does not vary. `none` leaves the raw value.",
+        "keeps sign and zero. A set that differs from another in its normaliser alone is named in the list above, not "
+        "in the tables. Both are winsorised and 0 where the window does not vary. `none` leaves the raw value.",
         "",
         "**Window** counts bars, the current one included; **from** is the bar of the day from which the raw value is "
         "defined.",

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tapelab.quant.dtypes import BAR_DTYPE
 from tapelab.quant.features.kernel import BASE, CATALOGUE, advance, normalisers_at, state_slots
+from tapelab.quant.features.normalisers import normaliser_slots
 from tapelab.quant.features.spec import FeatureSet
 
 _HEADER: Final = struct.Struct("<16sd")
@@ -56,7 +57,7 @@ class FeatureEngine:
         self._modes = np.array([s.normalisation for s in feature_set.specs], dtype=np.int64)
         self._warmups = np.array([s.warmup for s in feature_set.specs], dtype=np.int64)
         self._extended = bool((self._columns >= len(BASE)).any())
-        self._state = np.zeros(state_slots(len(feature_set.specs), feature_set.normaliser.window, self._extended))
+        self._state = np.zeros(state_slots(len(feature_set.specs), feature_set.normaliser, self._extended))
 
     @property
     def feature_set(self) -> FeatureSet:
@@ -89,6 +90,9 @@ class FeatureEngine:
             normaliser.window,
             normaliser.minimum,
             normaliser.clip,
+            int(normaliser.kind),
+            normaliser.shape,
+            normaliser_slots(normaliser),
             self._extended,
             normalisers_at(self._extended),
             self._state,

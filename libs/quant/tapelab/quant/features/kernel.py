@@ -18,9 +18,10 @@ from tapelab.quant.dtypes import BarFlag
 from tapelab.quant.features import extension, flow, price, timing, volatility
 from tapelab.quant.features.extension import extension_row
 from tapelab.quant.features.flow import flow_row
+from tapelab.quant.features.normalisers import normalised, normaliser_slots
 from tapelab.quant.features.price import price_row
-from tapelab.quant.features.rolling import Slots, finite, moments_slots, push_moments
-from tapelab.quant.features.spec import FeatureSpec, Normalisation
+from tapelab.quant.features.rolling import Slots, finite
+from tapelab.quant.features.spec import FeatureSpec, Normalisation, Normaliser
 from tapelab.quant.features.timing import time_row
 from tapelab.quant.features.volatility import volatility_row
 
@@ -46,9 +47,6 @@ _EXTENSION_RAW: Final = len(BASE)
 
 _AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
 _NONE: Final = int(Normalisation.NONE)
-_ZSCORE: Final = int(Normalisation.ZSCORE)
-#: A spread this small against the mean is rounding, not variation.
-_RELATIVE_FLOOR: Final = 1e-9
 
 
 def normalisers_at(extended: bool) -> int:
@@ -56,25 +54,9 @@ def normalisers_at(extended: bool) -> int:
     return _EXTENSION + (extension.SLOTS if extended else 0)
 
 
-def state_slots(n_features: int, window: int, extended: bool) -> int:
+def state_slots(n_features: int, normaliser: Normaliser, extended: bool) -> int:
     """Length of the carried state of a feature set."""
-    return normalisers_at(extended) + n_features * moments_slots(window)
-
-
-@njit
-def scaled(value: float, slots: Slots, count: int, mode: int, clip: float) -> float:
-    """The value against the statistics of ``count`` earlier ones, winsorised; 0 where they do not vary."""
-    mean = slots[2]
-    variance = slots[3] / count
-    centre = 0.0
-    if mode == _ZSCORE:
-        centre = mean
-    else:
-        variance += mean * mean
-    spread = np.sqrt(variance)
-    if not spread > _RELATIVE_FLOOR * abs(centre):
-        return 0.0
-    return min(clip, max(-clip, finite((value - centre) / spread)))
+    return normalisers_at(extended) + n_features * normaliser_slots(normaliser)
 
 
 @njit
@@ -88,6 +70,9 @@ def advance(
     window: int,
     minimum: int,
     clip: float,
+    kind: int,
+    shape: float,
+    each: int,
     extended: bool,
     normalisers: int,
     state: Slots,
@@ -107,6 +92,9 @@ def advance(
         window: bars of the normaliser.
         minimum: earlier values the normaliser needs.
         clip: bound of a normalised value.
+        kind: its ``NormaliserKind``.
+        shape: its tail or decay.
+        each: floats of state per feature.
         extended: whether the families of ``extension.py`` are computed.
         normalisers: :func:`normalisers_at` of it.
         state: carried, changed in place.
@@ -115,7 +103,6 @@ def advance(
         after_gap: out, shape (n,); true from a gap until warm again.
     """
     raw = np.zeros(RAW_COLUMNS)
-    each = 4 + 2 * window
     for i in range(len(bars)):
         bar = bars[i]
         gap = (bar.flags & _AFTER_GAP) != 0
@@ -146,9 +133,7 @@ def advance(
                     emitted = value
                 else:
                     slots = state[normalisers + j * each : normalisers + (j + 1) * each]
-                    if u >= minimum:
-                        emitted = scaled(value, slots, min(u, window), modes[j], clip)
-                    push_moments(slots, window, u, value)
+                    emitted = normalised(value, slots, u, window, minimum, modes[j], kind, shape, clip)
             values[i, j] = emitted
         state[BARS] = t + 1
         state[PREVIOUS_CLOSE] = bar.close
