@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tapelab.quant.day_context import day_context
 from tapelab.quant.dtypes import BAR_DTYPE, BarFlag
 from tapelab.quant.features import (
     FEATURE_SETS,
@@ -147,10 +148,10 @@ def test_every_feature_moves_once_warm(feature_set: FeatureSet) -> None:
 
 
 @by_set
-def test_a_day_can_be_recomputed_alone(feature_set: FeatureSet) -> None:
+def test_a_day_can_be_recomputed_from_itself_and_its_context(feature_set: FeatureSet) -> None:
     bars = make_bars(5, 140, days=3)
     whole = compute_features(bars, feature_set, TICK)
-    alone = compute_features(bars[140:280], feature_set, TICK)
+    alone = compute_features(bars[140:280], feature_set, TICK, day_context(bars[:140]))
     assert_same(FeatureRows(*(c[140:280] for c in whole)), alone)
     assert np.flatnonzero(alone.warm)[0] == feature_set.warmup - 1
 

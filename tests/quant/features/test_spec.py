@@ -26,7 +26,9 @@ def test_names_are_unique_and_every_feature_has_a_reference() -> None:
 def test_all_families_are_there_and_inputs_are_fields_of_a_bar() -> None:
     assert {spec.family for spec in CORE.specs} == {"price", "flow", "time", "volatility"}
     assert {spec.family for spec in FULL.specs} == {"price", "flow", "time", "volatility", "technical"}
-    assert {name for spec in FULL.specs for name in spec.inputs} <= set(BAR_DTYPE.names or ())
+    assert {name for each in FEATURE_SETS.values() for spec in each.specs for name in spec.inputs} <= set(
+        BAR_DTYPE.names or ()
+    )
 
 
 def test_a_day_is_not_spent_warming_up() -> None:

@@ -12,6 +12,7 @@ _FAMILIES = {
     "time": "Time",
     "volatility": "Volatility and liquidity",
     "technical": "Technical",
+    "seasonal": "Against earlier days",
 }
 
 _SCALING = {
@@ -51,7 +52,9 @@ def document(feature_sets: Iterable[FeatureSet]) -> str:
         *(f"| `{s.name}` | `{s.id}` | {len(s.specs)} | {s.warmup} | {s.normaliser.summary} |" for s in sets),
         "",
         "**State.** It starts afresh each trading day and after a gap. A row is `warm` once every feature of its set "
-        "is defined; before that, features that are not defined yet are 0. Rows are always finite float32.",
+        "is defined; before that, features that are not defined yet are 0. Rows are always finite float32. Only the "
+        "features against earlier days cross days: they read a `DayContext`, a function of the last complete days of "
+        "the stream, so a span that begins later than the stream knows fewer days than the live service does.",
         "",
         "**Normalisation.** Statistics come from bars of the day *before* the current one; the current bar and the "
         "future are not in them. `z-score` and `scale` are what the set's normaliser makes of a level and of a "

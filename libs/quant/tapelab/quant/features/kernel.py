@@ -3,7 +3,8 @@
 Everything carried between bars is one float64 vector, so a snapshot is its bytes. Its layout is
 ``[day, bars of the day, gap pending, previous close | price | flow | volatility | extension | normalisers]``;
 counters are exact, being far below 2^53. The extension is what the families of ``extension.py`` carry; a set
-that has none of their features does without.
+that has none of their features does without. Behind the normalisers comes the ``DayContext``, the only part that
+outlives its day, for a set that reads it.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant._numba import njit
+from tapelab.quant.day_context import CONTEXT_SLOTS, take_bar
 from tapelab.quant.dtypes import BarFlag
-from tapelab.quant.features import extension, flow, price, timing, volatility
+from tapelab.quant.features import extension, flow, price, seasonal, timing, volatility
 from tapelab.quant.features.extension import extension_row
 from tapelab.quant.features.flow import flow_row
 from tapelab.quant.features.normalisers import normalised, normaliser_slots
 from tapelab.quant.features.price import price_row
 from tapelab.quant.features.rolling import Slots, finite
+from tapelab.quant.features.seasonal import seasonal_row
 from tapelab.quant.features.spec import FeatureSpec, Normalisation, Normaliser
 from tapelab.quant.features.timing import time_row
 from tapelab.quant.features.volatility import volatility_row
 
-#: The features that every bar's row computes, and every feature the kernel knows, in the order of raw columns.
+#: The features that every bar's row computes, those that need their own day alone, and every feature the kernel
+#: knows, in the order of raw columns.
 BASE: Final[tuple[FeatureSpec, ...]] = (*price.SPECS, *flow.SPECS, *timing.SPECS, *volatility.SPECS)
-CATALOGUE: Final[tuple[FeatureSpec, ...]] = (*BASE, *extension.SPECS)
+DAY_LOCAL: Final[tuple[FeatureSpec, ...]] = (*BASE, *extension.SPECS)
+CATALOGUE: Final[tuple[FeatureSpec, ...]] = (*DAY_LOCAL, *seasonal.SPECS)
 RAW_COLUMNS: Final = len(CATALOGUE)
 
 DAY: Final = 0
@@ -44,6 +49,7 @@ _TIME_RAW: Final = _FLOW_RAW + len(flow.SPECS)
 _VOLATILITY_RAW: Final = _TIME_RAW + len(timing.SPECS)
 
 _EXTENSION_RAW: Final = len(BASE)
+_SEASONAL_RAW: Final = len(DAY_LOCAL)
 
 _AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
 _NONE: Final = int(Normalisation.NONE)
@@ -54,9 +60,14 @@ def normalisers_at(extended: bool) -> int:
     return _EXTENSION + (extension.SLOTS if extended else 0)
 
 
-def state_slots(n_features: int, normaliser: Normaliser, extended: bool) -> int:
-    """Length of the carried state of a feature set."""
+def context_at(n_features: int, normaliser: Normaliser, extended: bool) -> int:
+    """Where the state of a feature set that begins afresh with each day ends, and the day context begins."""
     return normalisers_at(extended) + n_features * normaliser_slots(normaliser)
+
+
+def state_slots(n_features: int, normaliser: Normaliser, extended: bool, seasonal: bool) -> int:
+    """Length of the carried state of a feature set."""
+    return context_at(n_features, normaliser, extended) + (CONTEXT_SLOTS if seasonal else 0)
 
 
 @njit
@@ -75,6 +86,7 @@ def advance(
     each: int,
     extended: bool,
     normalisers: int,
+    context: int,
     state: Slots,
     values: npt.NDArray[np.float32],
     warm: npt.NDArray[np.bool_],
@@ -97,6 +109,7 @@ def advance(
         each: floats of state per feature.
         extended: whether the families of ``extension.py`` are computed.
         normalisers: :func:`normalisers_at` of it.
+        context: :func:`context_at`; the state ends there for a set that reads no day context.
         state: carried, changed in place.
         values: out, shape (n, F); 0 where a feature is not defined yet.
         warm: out, shape (n,).
@@ -107,7 +120,7 @@ def advance(
         bar = bars[i]
         gap = (bar.flags & _AFTER_GAP) != 0
         if gap or state[BARS] == 0.0 or float(bar.day) != state[DAY]:
-            state[:] = 0.0
+            state[:context] = 0.0
             state[DAY] = bar.day
             state[GAP] = 1.0 if gap else 0.0
             state[PREVIOUS_CLOSE] = bar.open
@@ -123,6 +136,9 @@ def advance(
             extension_row(
                 bar, t, previous, log_return, change, tick_size, state[_EXTENSION:normalisers], raw[_EXTENSION_RAW:]
             )
+        if context < len(state):
+            seasonal_row(bar, tick_size, state[context:], raw[_SEASONAL_RAW:])
+            take_bar(bar, state[context:])
         for j in range(len(columns)):
             # Position among the values of this feature that are defined.
             u = t + 1 - warmups[j]

@@ -9,7 +9,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Final, Literal
 
-Family = Literal["price", "flow", "time", "volatility", "technical"]
+Family = Literal["price", "flow", "time", "volatility", "technical", "seasonal"]
 
 
 class Normalisation(IntEnum):
@@ -26,7 +26,7 @@ class FeatureSpec:
 
     Args:
         name: unique in its feature set; parameters ride in it (``vpin_50``).
-        family: which of the five families it belongs to.
+        family: which of the six families it belongs to.
         inputs: fields of ``BAR_DTYPE`` it reads.
         window: bars it looks back over, the current one included; 1 reads the current bar only.
         warmup: bars of the day, the current one included, from which the raw value is defined.
