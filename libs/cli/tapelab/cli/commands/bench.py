@@ -44,7 +44,7 @@ def kernels(
     without_peers: Annotated[bool, typer.Option("--without-peers", help="Measure tapelab alone.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bar kernels against pandas and polars."""
+    """Bar and feature kernels against their peers."""
     from tapelab.cli.bench.kernels import run
 
     _print(run(tape or None, with_peers=not without_peers), as_json)
