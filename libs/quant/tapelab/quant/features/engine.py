@@ -115,7 +115,7 @@ class FeatureEngine:
             int(normaliser.kind),
             normaliser.shape,
             normaliser_slots(normaliser),
-            self._extended,
+            self._extended or None,
             normalisers_at(self._extended),
             self._context_at,
             self._state,

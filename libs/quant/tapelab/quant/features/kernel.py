@@ -84,7 +84,7 @@ def advance(
     kind: int,
     shape: float,
     each: int,
-    extended: bool,
+    extended: bool | None,
     normalisers: int,
     context: int,
     state: Slots,
@@ -107,7 +107,7 @@ def advance(
         kind: its ``NormaliserKind``.
         shape: its tail or decay.
         each: floats of state per feature.
-        extended: whether the families of ``extension.py`` are computed.
+        extended: None leaves out the families of ``extension.py``, and their compilation.
         normalisers: :func:`normalisers_at` of it.
         context: :func:`context_at`; the state ends there for a set that reads no day context.
         state: carried, changed in place.
@@ -132,7 +132,7 @@ def advance(
         flow_row(bar, t, log_return, state[_FLOW:_VOLATILITY], raw[_FLOW_RAW:_TIME_RAW])
         time_row(bar, raw[_TIME_RAW:_VOLATILITY_RAW])
         volatility_row(bar, t, log_return, change, tick_size, state[_VOLATILITY:_EXTENSION], raw[_VOLATILITY_RAW:])
-        if extended:
+        if extended is not None:
             extension_row(
                 bar, t, previous, log_return, change, tick_size, state[_EXTENSION:normalisers], raw[_EXTENSION_RAW:]
             )
