@@ -10,21 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tapelab.quant.day_context import day_context
 from tapelab.quant.dtypes import BAR_DTYPE, BarFlag
 from tapelab.quant.features import (
     FEATURE_SETS,
     FeatureEngine,
     FeatureRows,
     FeatureSet,
-    RollingNormaliser,
+    Normaliser,
     compute_features,
 )
 from tapelab.quant.features.reference import reference_features
 from tests.quant.features.bars import TICK, make_bars
 
 CORE = FEATURE_SETS["core"]
+FULL = FEATURE_SETS["full"]
 #: Short windows, so that few bars go round them many times.
-QUICK = FeatureSet(name="quick", specs=CORE.specs, normaliser=RollingNormaliser(window=7, minimum=3))
+QUICK = FeatureSet(name="quick", specs=CORE.specs, normaliser=Normaliser(window=7, minimum=3))
+QUICK_FULL = FeatureSet(name="quick_full", specs=FULL.specs, normaliser=Normaliser(window=7, minimum=3))
+SETS = list(FEATURE_SETS.values())
+by_set = pytest.mark.parametrize("feature_set", SETS, ids=[each.name for each in SETS])
 FLOATS = [name for name in BAR_DTYPE.names or () if BAR_DTYPE[name] == np.float64]
 
 seeds = st.integers(0, 2**32 - 1)
@@ -58,7 +63,7 @@ def tapes(draw: st.DrawFn) -> Any:
 
 
 @settings(max_examples=20, deadline=None)
-@given(tapes(), st.sampled_from([CORE, QUICK]))
+@given(tapes(), st.sampled_from([CORE, QUICK, FULL, QUICK_FULL]))
 def test_the_kernel_agrees_with_the_reference(bars: Any, feature_set: FeatureSet) -> None:
     fast, slow = compute_features(bars, feature_set, TICK), reference_features(bars, feature_set, TICK)
     np.testing.assert_array_equal(fast.warm, slow.warm)
@@ -67,41 +72,45 @@ def test_the_kernel_agrees_with_the_reference(bars: Any, feature_set: FeatureSet
         np.testing.assert_allclose(fast.values[:, j], slow.values[:, j], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-def test_the_kernel_agrees_with_the_reference_over_a_whole_day() -> None:
+@pytest.mark.parametrize("feature_set", SETS[:3], ids=[each.name for each in SETS[:3]])
+def test_the_kernel_agrees_with_the_reference_over_a_whole_day(feature_set: FeatureSet) -> None:
     bars = make_bars(7, 330)
-    fast, slow = compute_features(bars, CORE, TICK), reference_features(bars, CORE, TICK)
+    fast, slow = compute_features(bars, feature_set, TICK), reference_features(bars, feature_set, TICK)
     np.testing.assert_allclose(fast.values, slow.values, rtol=1e-5, atol=1e-6)
-    assert fast.warm.sum() == 330 - CORE.warmup + 1
+    assert fast.warm.sum() == 330 - feature_set.warmup + 1
 
 
 @settings(max_examples=30, deadline=None)
-@given(seeds, st.lists(st.integers(0, 300), max_size=6), st.integers(0, 300))
-def test_rows_do_not_depend_on_chunks_or_restarts(seed: int, cuts: list[int], restart: int) -> None:
+@given(st.sampled_from(SETS), seeds, st.lists(st.integers(0, 300), max_size=6), st.integers(0, 300))
+def test_rows_do_not_depend_on_chunks_or_restarts(
+    feature_set: FeatureSet, seed: int, cuts: list[int], restart: int
+) -> None:
     bars = make_bars(seed, 150, days=2)
-    engine, parts = FeatureEngine(CORE, TICK), []
+    engine, parts = FeatureEngine(feature_set, TICK), []
     edges = [0, *sorted([*cuts, restart]), len(bars)]
     for start, stop in itertools.pairwise(edges):
         if start == restart:
-            blob, engine = engine.snapshot(), FeatureEngine(CORE, TICK)
+            blob, engine = engine.snapshot(), FeatureEngine(feature_set, TICK)
             engine.restore(blob)
             assert engine.snapshot() == blob
         parts.append(engine.update(bars[start:stop]))
-    assert_same(joined(parts), compute_features(bars, CORE, TICK))
+    assert_same(joined(parts), compute_features(bars, feature_set, TICK))
 
 
-def test_one_bar_at_a_time_gives_the_same_bits() -> None:
+@by_set
+def test_one_bar_at_a_time_gives_the_same_bits(feature_set: FeatureSet) -> None:
     bars = make_bars(3, 160, days=2)
-    engine = FeatureEngine(CORE, TICK)
+    engine = FeatureEngine(feature_set, TICK)
     parts = [engine.update(bars[i : i + 1]) for i in range(len(bars))]
-    assert_same(joined(parts), compute_features(bars, CORE, TICK))
+    assert_same(joined(parts), compute_features(bars, feature_set, TICK))
 
 
 @settings(max_examples=25, deadline=None)
-@given(seeds, seeds, st.integers(1, 239))
-def test_changing_the_future_never_changes_the_past(seed: int, other: int, cut: int) -> None:
+@given(st.sampled_from(SETS), seeds, seeds, st.integers(1, 239))
+def test_changing_the_future_never_changes_the_past(feature_set: FeatureSet, seed: int, other: int, cut: int) -> None:
     bars, changed = make_bars(seed, 120, days=2), make_bars(other, 120, days=2)
     changed[:cut] = bars[:cut]
-    before, after = compute_features(bars, CORE, TICK), compute_features(changed, CORE, TICK)
+    before, after = compute_features(bars, feature_set, TICK), compute_features(changed, feature_set, TICK)
     assert_same(FeatureRows(*(c[:cut] for c in before)), FeatureRows(*(c[:cut] for c in after)))
 
 
@@ -112,7 +121,7 @@ def test_rows_are_finite_whatever_the_bars_hold(seed: int, data: st.DataObject) 
     wild = st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -1.0, 1e308, -1e308, 5e-324])
     for name in data.draw(st.lists(st.sampled_from(FLOATS), min_size=1, max_size=6)):
         bars[name][data.draw(st.integers(0, 59))] = data.draw(wild)
-    rows = compute_features(bars, QUICK, TICK)
+    rows = compute_features(bars, QUICK_FULL, TICK)
     assert np.isfinite(rows.values).all()
     assert np.abs(rows.values).max() <= QUICK.normaliser.clip
 
@@ -131,18 +140,20 @@ def test_bars_without_any_trade_or_move_give_zeros() -> None:
     assert rows.values[-1, clock].any()
 
 
-def test_every_feature_moves_once_warm() -> None:
-    rows = compute_features(make_bars(11, 400), CORE, TICK)
+@by_set
+def test_every_feature_moves_once_warm(feature_set: FeatureSet) -> None:
+    rows = compute_features(make_bars(11, 400, days=2), feature_set, TICK)
     spread = rows.values[rows.warm].std(axis=0)
-    assert dict(zip(CORE.names, spread > 0.0, strict=True)) == dict.fromkeys(CORE.names, True)
+    assert dict(zip(feature_set.names, spread > 0.0, strict=True)) == dict.fromkeys(feature_set.names, True)
 
 
-def test_a_day_can_be_recomputed_alone() -> None:
+@by_set
+def test_a_day_can_be_recomputed_from_itself_and_its_context(feature_set: FeatureSet) -> None:
     bars = make_bars(5, 140, days=3)
-    whole = compute_features(bars, CORE, TICK)
-    alone = compute_features(bars[140:280], CORE, TICK)
+    whole = compute_features(bars, feature_set, TICK)
+    alone = compute_features(bars[140:280], feature_set, TICK, day_context(bars[:140]))
     assert_same(FeatureRows(*(c[140:280] for c in whole)), alone)
-    assert np.flatnonzero(alone.warm)[0] == CORE.warmup - 1
+    assert np.flatnonzero(alone.warm)[0] == feature_set.warmup - 1
 
 
 def test_a_gap_voids_the_state_until_warm_again() -> None:

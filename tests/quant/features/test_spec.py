@@ -8,26 +8,35 @@ from pathlib import Path
 import numpy as np
 
 from tapelab.quant.dtypes import BAR_DTYPE
-from tapelab.quant.features import FEATURE_SETS, RollingNormaliser, compute_features
+from tapelab.quant.features import FEATURE_SETS, Normaliser, compute_features
 from tapelab.quant.features.document import document
 from tapelab.quant.features.reference import DEFINITIONS
 from tests.quant.features.bars import TICK, make_bars
 
 CORE = FEATURE_SETS["core"]
+FULL = FEATURE_SETS["full"]
 
 
 def test_names_are_unique_and_every_feature_has_a_reference() -> None:
-    assert len(set(CORE.names)) == len(CORE.names)
-    assert set(CORE.names) == set(DEFINITIONS)
+    for feature_set in FEATURE_SETS.values():
+        assert len(set(feature_set.names)) == len(feature_set.names)
+    assert set(FULL.names) == set(DEFINITIONS)
 
 
-def test_all_four_families_are_there_and_inputs_are_fields_of_a_bar() -> None:
+def test_all_families_are_there_and_inputs_are_fields_of_a_bar() -> None:
     assert {spec.family for spec in CORE.specs} == {"price", "flow", "time", "volatility"}
-    assert {name for spec in CORE.specs for name in spec.inputs} <= set(BAR_DTYPE.names or ())
+    assert {spec.family for spec in FULL.specs} == {"price", "flow", "time", "volatility", "technical"}
+    assert {name for each in FEATURE_SETS.values() for spec in each.specs for name in spec.inputs} <= set(
+        BAR_DTYPE.names or ()
+    )
 
 
 def test_a_day_is_not_spent_warming_up() -> None:
-    assert CORE.warmup <= 110
+    assert max(each.warmup for each in FEATURE_SETS.values()) <= 111
+
+
+def test_every_set_has_an_id_of_its_own() -> None:
+    assert len({each.id for each in FEATURE_SETS.values()}) == len(FEATURE_SETS)
 
 
 def test_the_id_changes_with_the_arithmetic_and_not_with_the_words() -> None:
@@ -35,7 +44,7 @@ def test_the_id_changes_with_the_arithmetic_and_not_with_the_words() -> None:
     assert replace(CORE, specs=(replace(first, summary="other words", source="other"), *rest)).id == CORE.id
     assert replace(CORE, specs=(replace(first, revision=2), *rest)).id != CORE.id
     assert replace(CORE, specs=tuple(reversed(CORE.specs))).id != CORE.id
-    assert replace(CORE, normaliser=RollingNormaliser(window=99)).id != CORE.id
+    assert replace(CORE, normaliser=Normaliser(window=99)).id != CORE.id
 
 
 def test_the_arithmetic_is_the_one_the_id_was_given_for() -> None:
@@ -50,7 +59,20 @@ def test_the_arithmetic_is_the_one_the_id_was_given_for() -> None:
     np.testing.assert_allclose(rows.values[170], np.array(expected.split(), dtype=float), atol=2e-4)
 
 
+def test_the_arithmetic_of_the_whole_catalogue_is_the_one_its_id_was_given_for() -> None:
+    assert FULL.id == "fa510c2df90841f5"
+    rows = compute_features(make_bars(2026, 180), FULL, TICK)
+    expected = """
+        2.1176 1.5024 1.3742 1.741 -0.4205 1.4505 -1.4051 0.5874 0.6454 1.1027
+        -0.3701 -1.5926 -1.8275 -0.7302 0.4488 0.1661 0.4337 -1.3925 0.9594 0.6974
+        -0.4339 -0.901 -0.7935 -1.4778 -1.7032 1.7004 1.7983 0 0.1924 -1.0351
+        1.0791 1.711 1.1079 0.2215 0.8735 0.7625 0.7947 0.0689 -0.8504 1.0891
+        -0.2 0.2 0.6 0 0 0.1 0.1913 1.9091 0.375
+    """
+    np.testing.assert_allclose(rows.values[170, len(CORE.specs) :], np.array(expected.split(), float), atol=2e-4)
+
+
 def test_the_page_about_features_is_current(repository: Path) -> None:
     page = repository / "docs" / "features.md"
-    # To renew it: write document(FEATURE_SETS["core"]) to docs/features.md.
-    assert page.read_text(encoding="utf-8") == document(CORE)
+    # To renew it: write document(FEATURE_SETS.values()) to docs/features.md.
+    assert page.read_text(encoding="utf-8") == document(FEATURE_SETS.values())

@@ -28,6 +28,9 @@ from tests.quant.features.bars import make_bars, renumbered
 CORE = FEATURE_SETS["core"]
 TICKS = {"AAA": 0.5, "BBB": 0.25}
 PIPELINE = Pipeline(bars=("tick:50", "volume:2000"), features=(Pair(bars="tick:50", feature_set="core"),))
+EVERY_SET = Pipeline(
+    bars=("tick:50", "volume:2000"), features=tuple(Pair(bars="tick:50", feature_set=name) for name in FEATURE_SETS)
+)
 
 
 def instruments(tick_size: float = 0.5) -> Instruments:
@@ -42,8 +45,8 @@ def instruments(tick_size: float = 0.5) -> Instruments:
     )
 
 
-def new_stage() -> FeaturesStage:
-    return FeaturesStage(0, PIPELINE, instruments())
+def new_stage(pipeline: Pipeline = PIPELINE) -> FeaturesStage:
+    return FeaturesStage(0, pipeline, instruments())
 
 
 def records_of(rows: Any, symbol: str = "AAA", *, stream: int = 1, spec: str = "tick:50") -> list[Bar]:
@@ -70,7 +73,7 @@ def vectors(step: Step, symbol: str = "AAA") -> list[FeatureVector]:
 
 
 def matrix(found: list[FeatureVector]) -> Any:
-    return np.array([v.array() for v in found]).reshape(len(found), len(CORE.names))
+    return np.array([v.array() for v in found])
 
 
 def interleaved(seed: int, *groups: list[Bar]) -> list[Bar]:
@@ -107,6 +110,19 @@ def test_live_equals_offline_for_any_split_and_across_a_restart(seed: int, cuts:
         assert [v.warm for v in found] == offline.warm.tolist()
         assert [v.seq for v in found] == [v.bar_seq for v in found] == rows["seq"].tolist()
     assert sum(step.counts.get("bars_not_live", 0) for step in steps) == 50
+
+
+def test_every_feature_set_is_live_as_it_is_offline_across_a_restart() -> None:
+    rows = renumbered(make_bars(8, 130, days=2))
+    records, first, second = as_records(records_of(rows)), new_stage(EVERY_SET), new_stage(EVERY_SET)
+    found = vectors(first.process(records[:77]))
+    second.restore(first.snapshot())
+    found += [v for i in range(77, len(records)) for v in vectors(second.process(records[i : i + 1]))]
+    for feature_set in FEATURE_SETS.values():
+        mine = [v for v in found if v.feature_set_id == feature_set.id]
+        offline = compute_features(rows, feature_set, TICKS["AAA"])
+        assert matrix(mine).tobytes() == offline.values.tobytes()
+        assert [v.warm for v in mine] == offline.warm.tolist()
 
 
 def test_a_vector_says_whose_it_is() -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from tapelab.cli.bench import kernel_peers_apart as apart
 from tapelab.cli.bench import kernels_scaling
+from tapelab.cli.bench.feature_kernels import feature_rows
 from tapelab.cli.bench.kernel_peers import PythonBars
 from tapelab.common.errors import ConfigError
 from tapelab.quant._numba import njit
@@ -278,6 +279,7 @@ def run(
             batch("volume_bars_full", volume, whole, full=True),
             _stream_row(volume, ticks, with_peers=with_peers),
             *kernels_scaling.rows(ticks, volume),
+            *feature_rows(_medians, ROUNDS, with_peers=with_peers),
         ],
     }
 

@@ -49,7 +49,7 @@ def kernels(
     install_peers: Annotated[bool, typer.Option("--install-peers", help="Make those environments first.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bar kernels against pandas, polars, NautilusTrader and mlfinpy."""
+    """Bar and feature kernels against pandas, polars, NautilusTrader, mlfinpy and other peers."""
     from tapelab.cli.bench.kernels import run
 
     found = run(tape or None, with_peers=not without_peers, peers_env=peers_env, install_peers=install_peers)

@@ -2,7 +2,7 @@
 
 from tapelab.quant.features.engine import FeatureEngine, FeatureRows, compute_features
 from tapelab.quant.features.registry import FEATURE_SETS
-from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, RollingNormaliser
+from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, Normaliser, NormaliserKind
 
 __all__ = [
     "FEATURE_SETS",
@@ -11,6 +11,7 @@ __all__ = [
     "FeatureSet",
     "FeatureSpec",
     "Normalisation",
-    "RollingNormaliser",
+    "Normaliser",
+    "NormaliserKind",
     "compute_features",
 ]

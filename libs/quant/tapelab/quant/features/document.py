@@ -1,8 +1,8 @@
-"""The page about a feature set, written from its specs."""
+"""The page about the feature sets, written from their specs."""
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Iterable
 
 from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation
 
@@ -11,6 +11,8 @@ _FAMILIES = {
     "flow": "Order flow",
     "time": "Time",
     "volatility": "Volatility and liquidity",
+    "technical": "Technical",
+    "seasonal": "Against earlier days",
 }
 
 _SCALING = {
@@ -20,41 +22,60 @@ _SCALING = {
 }
 
 
-def document(feature_set: FeatureSet) -> str:
-    """``docs/features.md`` as Markdown: what is computed, from what, over which window, and by whom it was proposed."""
-    normaliser = feature_set.normaliser
+def document(feature_sets: Iterable[FeatureSet]) -> str:
+    """``docs/features.md`` as Markdown: what is computed, from what, over which window, and by whom it was proposed.
+
+    Raises:
+        ValueError: two sets use one name for different features.
+    """
+    sets = list(feature_sets)
+    members: dict[str, list[str]] = {}
+    specs: dict[str, FeatureSpec] = {}
+    for n, each in enumerate(sets):
+        variant = any(each.specs == other.specs for other in sets[:n])
+        for spec in each.specs:
+            if specs.setdefault(spec.name, spec) != spec:
+                raise ValueError(f"{spec.name} of feature set {each.name} is another feature than the one before")
+            if not variant:
+                members.setdefault(spec.name, []).append(each.name)
     parts = [
-        f"# Feature set `{feature_set.name}`",
+        "# Feature sets",
         "",
         "<!-- Written from libs/quant/tapelab/quant/features by document.py; do not edit. -->",
         "",
-        f"{len(feature_set.specs)} features per bar, id `{feature_set.id}`. The id hashes everything the values "
-        "depend on besides the bars and the tick size, the normaliser included; a model says which id it was trained "
-        "on and is refused on another.",
+        "Named by `config/pipeline.yaml` (what is computed live) and by experiments (what a model reads). The id "
+        "hashes everything the values depend on besides the bars and the tick size, the normaliser included; a model "
+        "says which id it was trained on and is refused on another.",
         "",
-        "**State.** It starts afresh each trading day and after a gap. A row is `warm` from bar "
-        f"{feature_set.warmup} on; before that, features that are not defined yet are 0. Rows are always "
-        "finite float32.",
+        "| set | id | features | warm from bar | normaliser |",
+        "|---|---|---|---|---|",
+        *(f"| `{s.name}` | `{s.id}` | {len(s.specs)} | {s.warmup} | {s.normaliser.summary} |" for s in sets),
         "",
-        f"**Normalisation.** Statistics come from the last {normaliser.window} bars of the day *before* the current "
-        f"one (at least {normaliser.minimum}); the current bar and the future are not in them. `z-score` is "
-        "(value - mean) / standard deviation; `scale` is value / root mean square, which keeps sign and zero; both are "
-        f"winsorised at ±{normaliser.clip:g} and 0 where the window does not vary. `none` leaves the raw value.",
+        "**State.** It starts afresh each trading day and after a gap. A row is `warm` once every feature of its set "
+        "is defined; before that, features that are not defined yet are 0. Rows are always finite float32. Only the "
+        "features against earlier days cross days: they read a `DayContext`, a function of the last complete days of "
+        "the stream, so a span that begins later than the stream knows fewer days than the live service does.",
+        "",
+        "**Normalisation.** Statistics come from bars of the day *before* the current one; the current bar and the "
+        "future are not in them. `z-score` and `scale` are what the set's normaliser makes of a level and of a "
+        "direction: under the rolling one, (value - mean) / standard deviation, and value / root mean square, which "
+        "keeps sign and zero. A set that differs from another in its normaliser alone is named in the list above, not "
+        "in the tables. Both are winsorised and 0 where the window does not vary. `none` leaves the raw value.",
         "",
         "**Window** counts bars, the current one included; **from** is the bar of the day from which the raw value is "
         "defined.",
     ]
-    for family, specs in groupby(feature_set.specs, key=lambda spec: spec.family):
-        parts += ["", f"## {_FAMILIES[family]}", ""]
-        parts += ["| feature | definition | unit | window | from | scaling | no value | inputs |"]
-        parts += ["|---|---|---|---|---|---|---|---|"]
-        members = list(specs)
-        parts += [_row(spec) for spec in members]
-        parts += ["", "Sources: " + "; ".join(_sources(members)) + "."]
+    for family, title in _FAMILIES.items():
+        chosen = [spec for spec in specs.values() if spec.family == family]
+        parts += ["", f"## {title}", ""]
+        parts += ["| feature | definition | unit | window | from | scaling | no value | inputs | sets |"]
+        parts += ["|---|---|---|---|---|---|---|---|---|"]
+        parts += [_row(spec, members[spec.name]) for spec in chosen]
+        parts += ["", "Sources: " + "; ".join(_sources(chosen)) + "."]
     return "\n".join(parts) + "\n"
 
 
-def _row(spec: FeatureSpec) -> str:
+def _row(spec: FeatureSpec, sets: list[str]) -> str:
     cells = (
         f"`{spec.name}`",
         spec.summary.replace("|", "\\|"),
@@ -64,6 +85,7 @@ def _row(spec: FeatureSpec) -> str:
         _SCALING[spec.normalisation],
         spec.nan_policy,
         ", ".join(f"`{name}`" for name in spec.inputs),
+        ", ".join(f"`{name}`" for name in sets),
     )
     return f"| {' | '.join(cells)} |"
 

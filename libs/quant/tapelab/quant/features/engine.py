@@ -8,8 +8,18 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.quant.day_context import DayContext, held_context, put_context
 from tapelab.quant.dtypes import BAR_DTYPE
-from tapelab.quant.features.kernel import CATALOGUE, advance, state_slots
+from tapelab.quant.features.kernel import (
+    BASE,
+    CATALOGUE,
+    DAY_LOCAL,
+    advance,
+    context_at,
+    normalisers_at,
+    state_slots,
+)
+from tapelab.quant.features.normalisers import normaliser_slots
 from tapelab.quant.features.spec import FeatureSet
 
 _HEADER: Final = struct.Struct("<16sd")
@@ -38,12 +48,14 @@ class FeatureEngine:
     Args:
         feature_set: what to compute.
         tick_size: price units per tick.
+        context: the days before the first bar; a set that reads none ignores it.
 
     Raises:
-        ValueError: the tick size is not positive, or the set names a feature the kernel does not know.
+        ValueError: the tick size is not positive, the set names a feature the kernel does not know, or the context
+            is of the wrong shape.
     """
 
-    def __init__(self, feature_set: FeatureSet, tick_size: float) -> None:
+    def __init__(self, feature_set: FeatureSet, tick_size: float, context: DayContext | None = None) -> None:
         if not (tick_size > 0.0 and np.isfinite(tick_size)):
             raise ValueError(f"tick_size must be positive and finite, got {tick_size!r}")
         known = {spec: column for column, spec in enumerate(CATALOGUE)}
@@ -55,12 +67,24 @@ class FeatureEngine:
         self._columns = np.array([known[s] for s in feature_set.specs], dtype=np.int64)
         self._modes = np.array([s.normalisation for s in feature_set.specs], dtype=np.int64)
         self._warmups = np.array([s.warmup for s in feature_set.specs], dtype=np.int64)
-        self._state = np.zeros(state_slots(len(feature_set.specs), feature_set.normaliser.window))
+        self._extended = bool((self._columns >= len(BASE)).any())
+        seasonal = bool((self._columns >= len(DAY_LOCAL)).any())
+        shape = len(feature_set.specs), feature_set.normaliser, self._extended
+        self._context_at = context_at(*shape)
+        self._state = np.zeros(state_slots(*shape, seasonal))
+        if context is not None and seasonal:
+            put_context(context, self._state[self._context_at :])
 
     @property
     def feature_set(self) -> FeatureSet:
         """What it computes."""
         return self._set
+
+    @property
+    def context(self) -> DayContext | None:
+        """The complete days it holds; None for a set that reads none."""
+        slots = self._state[self._context_at :]
+        return held_context(slots) if len(slots) else None
 
     def update(self, bars: npt.NDArray[np.void]) -> FeatureRows:
         """Take the next bars in order (``BAR_DTYPE``, shape (n,)) and return one row for each.
@@ -88,6 +112,12 @@ class FeatureEngine:
             normaliser.window,
             normaliser.minimum,
             normaliser.clip,
+            int(normaliser.kind),
+            normaliser.shape,
+            normaliser_slots(normaliser),
+            self._extended or None,
+            normalisers_at(self._extended),
+            self._context_at,
             self._state,
             *rows,
         )
@@ -119,13 +149,16 @@ class FeatureEngine:
         self._state[:] = np.frombuffer(blob, "<f8", offset=_HEADER.size)
 
 
-def compute_features(bars: npt.NDArray[np.void], feature_set: FeatureSet, tick_size: float) -> FeatureRows:
+def compute_features(
+    bars: npt.NDArray[np.void], feature_set: FeatureSet, tick_size: float, context: DayContext | None = None
+) -> FeatureRows:
     """Features of a whole tape of one symbol and stream: the same kernel as live, all rows in one call.
 
     Args:
         bars: ``BAR_DTYPE``, shape (n,), in order, any number of days.
         feature_set: what to compute.
         tick_size: price units per tick.
+        context: the days before the first bar.
 
     Returns:
         Rows of shape (n, n_features), always finite.
@@ -133,4 +166,4 @@ def compute_features(bars: npt.NDArray[np.void], feature_set: FeatureSet, tick_s
     Raises:
         ValueError: see :class:`FeatureEngine`.
     """
-    return FeatureEngine(feature_set, tick_size).update(bars)
+    return FeatureEngine(feature_set, tick_size, context).update(bars)

@@ -1,8 +1,10 @@
 """The one loop that computes features: over one live bar or a whole tape, the same machine code.
 
 Everything carried between bars is one float64 vector, so a snapshot is its bytes. Its layout is
-``[day, bars of the day, gap pending, previous close | price | flow | volatility | normalisers]``; counters
-are exact, being far below 2^53.
+``[day, bars of the day, gap pending, previous close | price | flow | volatility | extension | normalisers]``;
+counters are exact, being far below 2^53. The extension is what the families of ``extension.py`` carry; a set
+that has none of their features does without. Behind the normalisers comes the ``DayContext``, the only part that
+outlives its day, for a set that reads it.
 """
 
 from __future__ import annotations
@@ -13,17 +15,24 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant._numba import njit
+from tapelab.quant.day_context import CONTEXT_SLOTS, take_bar
 from tapelab.quant.dtypes import BarFlag
-from tapelab.quant.features import flow, price, timing, volatility
+from tapelab.quant.features import extension, flow, price, seasonal, timing, volatility
+from tapelab.quant.features.extension import extension_row
 from tapelab.quant.features.flow import flow_row
+from tapelab.quant.features.normalisers import normalised, normaliser_slots
 from tapelab.quant.features.price import price_row
-from tapelab.quant.features.rolling import Slots, finite, moments_slots, push_moments
-from tapelab.quant.features.spec import FeatureSpec, Normalisation
+from tapelab.quant.features.rolling import Slots, finite
+from tapelab.quant.features.seasonal import seasonal_row
+from tapelab.quant.features.spec import FeatureSpec, Normalisation, Normaliser
 from tapelab.quant.features.timing import time_row
 from tapelab.quant.features.volatility import volatility_row
 
-#: Every feature the kernel knows, in the order of its raw columns.
-CATALOGUE: Final[tuple[FeatureSpec, ...]] = (*price.SPECS, *flow.SPECS, *timing.SPECS, *volatility.SPECS)
+#: The features that every bar's row computes, those that need their own day alone, and every feature the kernel
+#: knows, in the order of raw columns.
+BASE: Final[tuple[FeatureSpec, ...]] = (*price.SPECS, *flow.SPECS, *timing.SPECS, *volatility.SPECS)
+DAY_LOCAL: Final[tuple[FeatureSpec, ...]] = (*BASE, *extension.SPECS)
+CATALOGUE: Final[tuple[FeatureSpec, ...]] = (*DAY_LOCAL, *seasonal.SPECS)
 RAW_COLUMNS: Final = len(CATALOGUE)
 
 DAY: Final = 0
@@ -33,38 +42,32 @@ PREVIOUS_CLOSE: Final = 3
 _PRICE: Final = 4
 _FLOW: Final = _PRICE + price.SLOTS
 _VOLATILITY: Final = _FLOW + flow.SLOTS
-_NORMALISERS: Final = _VOLATILITY + volatility.SLOTS
+_EXTENSION: Final = _VOLATILITY + volatility.SLOTS
 
 _FLOW_RAW: Final = len(price.SPECS)
 _TIME_RAW: Final = _FLOW_RAW + len(flow.SPECS)
 _VOLATILITY_RAW: Final = _TIME_RAW + len(timing.SPECS)
 
+_EXTENSION_RAW: Final = len(BASE)
+_SEASONAL_RAW: Final = len(DAY_LOCAL)
+
 _AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
 _NONE: Final = int(Normalisation.NONE)
-_ZSCORE: Final = int(Normalisation.ZSCORE)
-#: A spread this small against the mean is rounding, not variation.
-_RELATIVE_FLOOR: Final = 1e-9
 
 
-def state_slots(n_features: int, window: int) -> int:
+def normalisers_at(extended: bool) -> int:
+    """Where the normalisers' part of the state begins, with the extension or without."""
+    return _EXTENSION + (extension.SLOTS if extended else 0)
+
+
+def context_at(n_features: int, normaliser: Normaliser, extended: bool) -> int:
+    """Where the state of a feature set that begins afresh with each day ends, and the day context begins."""
+    return normalisers_at(extended) + n_features * normaliser_slots(normaliser)
+
+
+def state_slots(n_features: int, normaliser: Normaliser, extended: bool, seasonal: bool) -> int:
     """Length of the carried state of a feature set."""
-    return _NORMALISERS + n_features * moments_slots(window)
-
-
-@njit
-def scaled(value: float, slots: Slots, count: int, mode: int, clip: float) -> float:
-    """The value against the statistics of ``count`` earlier ones, winsorised; 0 where they do not vary."""
-    mean = slots[2]
-    variance = slots[3] / count
-    centre = 0.0
-    if mode == _ZSCORE:
-        centre = mean
-    else:
-        variance += mean * mean
-    spread = np.sqrt(variance)
-    if not spread > _RELATIVE_FLOOR * abs(centre):
-        return 0.0
-    return min(clip, max(-clip, finite((value - centre) / spread)))
+    return context_at(n_features, normaliser, extended) + (CONTEXT_SLOTS if seasonal else 0)
 
 
 @njit
@@ -78,6 +81,12 @@ def advance(
     window: int,
     minimum: int,
     clip: float,
+    kind: int,
+    shape: float,
+    each: int,
+    extended: bool | None,
+    normalisers: int,
+    context: int,
     state: Slots,
     values: npt.NDArray[np.float32],
     warm: npt.NDArray[np.bool_],
@@ -95,18 +104,23 @@ def advance(
         window: bars of the normaliser.
         minimum: earlier values the normaliser needs.
         clip: bound of a normalised value.
+        kind: its ``NormaliserKind``.
+        shape: its tail or decay.
+        each: floats of state per feature.
+        extended: None leaves out the families of ``extension.py``, and their compilation.
+        normalisers: :func:`normalisers_at` of it.
+        context: :func:`context_at`; the state ends there for a set that reads no day context.
         state: carried, changed in place.
         values: out, shape (n, F); 0 where a feature is not defined yet.
         warm: out, shape (n,).
         after_gap: out, shape (n,); true from a gap until warm again.
     """
     raw = np.zeros(RAW_COLUMNS)
-    each = 4 + 2 * window
     for i in range(len(bars)):
         bar = bars[i]
         gap = (bar.flags & _AFTER_GAP) != 0
         if gap or state[BARS] == 0.0 or float(bar.day) != state[DAY]:
-            state[:] = 0.0
+            state[:context] = 0.0
             state[DAY] = bar.day
             state[GAP] = 1.0 if gap else 0.0
             state[PREVIOUS_CLOSE] = bar.open
@@ -117,7 +131,14 @@ def advance(
         price_row(bar, t, log_return, state[_PRICE:_FLOW], raw[:_FLOW_RAW])
         flow_row(bar, t, log_return, state[_FLOW:_VOLATILITY], raw[_FLOW_RAW:_TIME_RAW])
         time_row(bar, raw[_TIME_RAW:_VOLATILITY_RAW])
-        volatility_row(bar, t, log_return, change, tick_size, state[_VOLATILITY:_NORMALISERS], raw[_VOLATILITY_RAW:])
+        volatility_row(bar, t, log_return, change, tick_size, state[_VOLATILITY:_EXTENSION], raw[_VOLATILITY_RAW:])
+        if extended is not None:
+            extension_row(
+                bar, t, previous, log_return, change, tick_size, state[_EXTENSION:normalisers], raw[_EXTENSION_RAW:]
+            )
+        if context < len(state):
+            seasonal_row(bar, tick_size, state[context:], raw[_SEASONAL_RAW:])
+            take_bar(bar, state[context:])
         for j in range(len(columns)):
             # Position among the values of this feature that are defined.
             u = t + 1 - warmups[j]
@@ -127,10 +148,8 @@ def advance(
                 if modes[j] == _NONE:
                     emitted = value
                 else:
-                    slots = state[_NORMALISERS + j * each : _NORMALISERS + (j + 1) * each]
-                    if u >= minimum:
-                        emitted = scaled(value, slots, min(u, window), modes[j], clip)
-                    push_moments(slots, window, u, value)
+                    slots = state[normalisers + j * each : normalisers + (j + 1) * each]
+                    emitted = normalised(value, slots, u, window, minimum, modes[j], kind, shape, clip)
             values[i, j] = emitted
         state[BARS] = t + 1
         state[PREVIOUS_CLOSE] = bar.close

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.dtypes import BarFlag
+from tapelab.quant.features import reference_extension
 from tapelab.quant.features.engine import FeatureRows
-from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, RollingNormaliser
+from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, Normaliser, NormaliserKind
 
 Floats = npt.NDArray[np.float64]
 #: A feature over the bars of one day up to and including the current one.
@@ -56,20 +57,51 @@ def _raw(spec: FeatureSpec, day: npt.NDArray[np.void], tick_size: float) -> floa
     return value if math.isfinite(value) else 0.0
 
 
-def _normalised(raw: Floats, spec: FeatureSpec, normaliser: RollingNormaliser) -> Floats:
+def _normalised(raw: Floats, spec: FeatureSpec, normaliser: Normaliser) -> Floats:
     if spec.normalisation is Normalisation.NONE:
         return raw
     out = np.zeros(len(raw))
-    for i in range(len(raw)):
-        past = raw[max(spec.warmup - 1, i - normaliser.window) : i]
+    first = min(spec.warmup - 1, len(raw))
+    level = spec.normalisation is Normalisation.ZSCORE
+    out[first:] = normalised_series(raw[first:], level, normaliser)
+    return out
+
+
+def normalised_series(values: Floats, level: bool, normaliser: Normaliser) -> Floats:
+    """Each value against those before it, every statistic computed from scratch by numpy, shape (n,).
+
+    ``level`` says whether values are centred (``ZSCORE``) or keep their zero (``SCALE``).
+    """
+    out, kept = np.zeros(len(values)), np.array(values, dtype=float)
+    for i, value in enumerate(values):
+        past = values[max(0, i - normaliser.window) : i]
         if len(past) < normaliser.minimum:
             continue
-        if spec.normalisation is Normalisation.ZSCORE:
-            centre, spread = float(np.mean(past)), float(np.std(past))
+        keys = past if level else np.abs(past)
+        if normaliser.kind is NormaliserKind.RANK:
+            key = value if level else abs(value)
+            share = float((keys < key).mean() + (keys <= key).mean()) / 2.0
+            out[i] = 2.0 * share - 1.0 if level else float(np.sign(value)) * share
+            continue
+        if normaliser.kind is NormaliserKind.ROBUST:
+            centre = float(np.median(past)) if level else 0.0
+            width = float(np.subtract(*np.quantile(past, [0.75, 0.25]))) / 1.3489795003921634
+            spread = width if level else float(np.median(keys)) / 0.6744897501960817
         else:
-            centre, spread = 0.0, float(np.sqrt(np.mean(past**2)))
+            weights = np.ones(len(past))
+            if normaliser.kind is NormaliserKind.WINSOR:
+                high = float(np.quantile(keys, 1.0 - normaliser.tail))
+                low = float(np.quantile(keys, normaliser.tail)) if level else -high
+                value = kept[i] = min(high, max(low, value))
+                past = kept[max(0, i - normaliser.window) : i]
+            elif normaliser.kind is NormaliserKind.EWMA:
+                past = values[:i]
+                weights = 0.5 ** (np.arange(i)[::-1] / normaliser.window)
+            mean = float(np.average(past, weights=weights))
+            centre = mean if level else 0.0
+            spread = math.sqrt(float(np.average((past - centre) ** 2, weights=weights)))
         if spread > 1e-9 * abs(centre):
-            out[i] = min(normaliser.clip, max(-normaliser.clip, (raw[i] - centre) / spread))
+            out[i] = min(normaliser.clip, max(-normaliser.clip, (value - centre) / spread))
     return out
 
 
@@ -246,4 +278,5 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "rv_ratio": _rv_ratio,
     "amihud_50": _amihud,
     "roll_spread_50": _roll_spread,
+    **reference_extension.DEFINITIONS,
 }

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from typing import Final
 
-from tapelab.quant.features.kernel import CATALOGUE
-from tapelab.quant.features.spec import FeatureSet
+from tapelab.quant.features import candles, price, profile, seasonal, technical, trend
+from tapelab.quant.features.kernel import BASE, DAY_LOCAL
+from tapelab.quant.features.spec import FeatureSet, Normaliser, NormaliserKind
 
-#: The whole catalogue under the default normaliser.
-CORE: Final = FeatureSet(name="core", specs=CATALOGUE)
+#: Thirty features of all families but the technical one, cheap enough for hundreds of symbols.
+CORE: Final = FeatureSet(name="core", specs=BASE)
 
-#: Feature sets by name, as ``config/pipeline.yaml`` refers to them.
-FEATURE_SETS: Final[dict[str, FeatureSet]] = {CORE.name: CORE}
+#: Everything that a trading day tells alone.
+FULL: Final = FeatureSet(name="full", specs=DAY_LOCAL)
+
+#: The whole catalogue: ``full`` and what compares with earlier days of the stream.
+FULL_DAYS: Final = FeatureSet(name="full_days", specs=(*DAY_LOCAL, *seasonal.SPECS))
+
+#: What is computed from prices and volumes alone, for base models.
+TECHNICAL: Final = FeatureSet(
+    name="technical", specs=(*price.SPECS, *trend.SPECS, *technical.SPECS, *candles.SPECS, *profile.SPECS)
+)
+
+#: ``full`` under each of the other normalisers.
+VARIANTS: Final = tuple(
+    FeatureSet(name=f"full_{kind.name.lower()}", specs=DAY_LOCAL, normaliser=Normaliser(kind=kind))
+    for kind in NormaliserKind
+    if kind is not NormaliserKind.ROLLING
+)
+
+#: Feature sets by name, as ``config/pipeline.yaml`` and experiments refer to them.
+FEATURE_SETS: Final[dict[str, FeatureSet]] = {each.name: each for each in (CORE, FULL, TECHNICAL, FULL_DAYS, *VARIANTS)}

@@ -161,3 +161,39 @@ def push_pair(slots: Slots, window: int, t: int, x: float, y: float) -> None:
         slots[5] = slots[3]
     slots[xs + at] = x
     slots[ys + at] = y
+
+
+@njit
+def push_max(slots: Slots, window: int, t: int, value: float) -> float:
+    """Add a value and return the greatest of the last ``min(t + 1, window)`` ones; slots as for a sum."""
+    at = t % window
+    if at == 0:
+        for j in range(window - 1, 0, -1):
+            slots[j] = max(slots[j], slots[j + 1])
+        slots[0] = value
+    slots[0] = max(slots[0], value)
+    best: float = slots[0]
+    if t >= window and at + 1 < window:
+        best = max(best, slots[at + 2])
+    slots[at + 1] = value
+    return best
+
+
+@njit
+def push_decayed(slots: Slots, decay: float, value: float) -> float:
+    """Add a value to an exponentially forgetting sum: ``sum * decay + value``."""
+    slots[0] = slots[0] * decay + value
+    total: float = slots[0]
+    return total
+
+
+@njit
+def push_wilder(slots: Slots, window: int, t: int, value: float) -> float:
+    """Add a value and return Wilder's (1978) average: the mean of the first ``window`` values, then
+    ``(average * (window - 1) + value) / window``; until then the mean of those there are."""
+    if t < window:
+        slots[0] += (value - slots[0]) / (t + 1)
+    else:
+        slots[0] = (slots[0] * (window - 1) + value) / window
+    average: float = slots[0]
+    return average

@@ -9,7 +9,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Final, Literal
 
-Family = Literal["price", "flow", "time", "volatility"]
+Family = Literal["price", "flow", "time", "volatility", "technical", "seasonal"]
 
 
 class Normalisation(IntEnum):
@@ -26,7 +26,7 @@ class FeatureSpec:
 
     Args:
         name: unique in its feature set; parameters ride in it (``vpin_50``).
-        family: which of the four families it belongs to.
+        family: which of the six families it belongs to.
         inputs: fields of ``BAR_DTYPE`` it reads.
         window: bars it looks back over, the current one included; 1 reads the current bar only.
         warmup: bars of the day, the current one included, from which the raw value is defined.
@@ -51,18 +51,59 @@ class FeatureSpec:
     revision: int = 1
 
 
+class NormaliserKind(IntEnum):
+    """Which statistics of earlier values a normaliser scales by."""
+
+    ROLLING = 0  #: mean and standard deviation, or root mean square, of the window
+    ROBUST = 1  #: median and interquartile range, or median of absolute values; exact quantiles of the window
+    RANK = 2  #: share of the window's values below, equal ones half
+    WINSOR = 3  #: as ROLLING, of values kept within the window's quantiles ``tail`` and ``1 - tail``
+    EWMA = 4  #: exponentially weighted mean and deviation; ``window`` is the half-life
+
+
+_DOES: Final = {
+    NormaliserKind.ROLLING: "rolling mean and deviation of the last {} bars",
+    NormaliserKind.ROBUST: "median and interquartile range (of a direction: median size) of the last {} bars, as "
+    "deviations of a normal distribution",
+    NormaliserKind.RANK: "rank among the last {} bars, -1 to 1 (of a direction: by size, with its sign)",
+    NormaliserKind.WINSOR: "rolling mean and deviation of the last {} bars' values within their quantiles",
+    NormaliserKind.EWMA: "exponential mean and deviation, half-life {} bars",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
-class RollingNormaliser:
+class Normaliser:
     """Scales by statistics of the last ``window`` bars *before* the current one, then winsorises.
 
     The current bar is left out of its own statistics, so that an outlier does not hide itself. At least
     ``minimum`` earlier values are needed; a feature emits 0 before that and where those values do not vary.
-    The result is clipped to ``[-clip, +clip]``.
+    The result is clipped to ``[-clip, +clip]``. ``tail`` is used by ``WINSOR`` alone.
     """
 
+    kind: NormaliserKind = NormaliserKind.ROLLING
     window: int = 100
     minimum: int = 50
     clip: float = 5.0
+    tail: float = 0.02
+
+    @property
+    def shape(self) -> float:
+        """The number that the kernel needs besides: the tail, or the decay per bar."""
+        if self.kind is NormaliserKind.WINSOR:
+            return self.tail
+        return 0.5 ** (1.0 / self.window) if self.kind is NormaliserKind.EWMA else 0.0
+
+    @property
+    def summary(self) -> str:
+        """What it does, in one line."""
+        tails = f" {self.tail:g} and {1.0 - self.tail:g}" if self.kind is NormaliserKind.WINSOR else ""
+        return f"{_DOES[self.kind].format(self.window)}{tails} (at least {self.minimum}), winsorised at ±{self.clip:g}"
+
+    @property
+    def content(self) -> list[object]:
+        """What its arithmetic depends on; the rolling one's is as short as it was before there were others."""
+        base: list[object] = [self.window, self.minimum, self.clip]
+        return base if self.kind is NormaliserKind.ROLLING else [*base, self.kind.name, self.shape]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +112,7 @@ class FeatureSet:
 
     name: str
     specs: tuple[FeatureSpec, ...]
-    normaliser: RollingNormaliser = RollingNormaliser()
+    normaliser: Normaliser = Normaliser()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -91,7 +132,7 @@ class FeatureSet:
         """Content hash, 16 hex digits: everything that the values depend on besides the bars and the tick size."""
         content = {
             "name": self.name,
-            "normaliser": [self.normaliser.window, self.normaliser.minimum, self.normaliser.clip],
+            "normaliser": self.normaliser.content,
             "specs": [
                 [s.name, s.family, s.inputs, s.window, s.warmup, s.nan_policy, int(s.normalisation), s.revision]
                 for s in self.specs
