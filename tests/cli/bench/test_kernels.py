@@ -47,6 +47,7 @@ def test_peers_compute_the_bars_they_are_compared_on(peer: int) -> None:
 
 def test_the_result_has_the_published_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "synthetic_tape", lambda: TAPE)
+    monkeypatch.setattr(kernels.label_kernels, "rows", lambda **_: [])
     result = kernels.run(None)
     assert set(result) == {"bench", "machine", "rows"}
     works = ["tick_bars", "volume_bars", "dollar_bars", "volume_bars_full", "volume_bars_stream_512"]
@@ -71,6 +72,7 @@ def test_peers_that_are_left_out_are_null_with_the_reason(monkeypatch: pytest.Mo
     monkeypatch.setattr(kernels, "find_spec", _without_polars)
     monkeypatch.setattr(kernels, "_peers", lambda *_, **__: pytest.fail("a peer was asked for"))
     monkeypatch.setattr(kernels, "synthetic_tape", lambda: TAPE)
+    monkeypatch.setattr(kernels.label_kernels, "rows", lambda **_: [])
     result = kernels.run(None, with_peers=False)
     for row in result["rows"]:
         assert row["peers"] == {"pandas": None, "polars": None}

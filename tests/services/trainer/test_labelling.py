@@ -31,7 +31,7 @@ def made(**label: Any) -> Any:
 
 
 def test_barriers_end_labels_early_and_purging_uses_that_end() -> None:
-    experiment, data, pooled = made(**BARRIER)
+    experiment, _, pooled = made(**BARRIER)
     longest = experiment.horizon_ns + experiment.latency_ns
     lasted = pooled.ts_end_ns - pooled.ts_start_ns
     assert lasted.max() == longest
@@ -135,7 +135,7 @@ def test_a_regression_is_written_and_not_trained(target: str, tmp_path) -> None:
         assert (np.sign(np.round(values)) == np.sign(ret)).all()
     else:
         assert (np.abs(values) <= np.abs(np.expm1(ret))).all()
-    with pytest.raises(ConfigError, match="cannot be trained: expected label.kind sign_return or triple_barrier"):
+    with pytest.raises(ConfigError, match=r"cannot be trained: expected label\.kind sign_return or triple_barrier"):
         train_local(tmp_path / "x.yaml", tmp_path)
 
 

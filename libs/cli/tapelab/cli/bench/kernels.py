@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from tapelab.cli.bench import label_kernels
 from tapelab.common.errors import ConfigError
 from tapelab.quant._numba import njit
 from tapelab.quant.bars.builder import BarBuilder
@@ -236,6 +237,7 @@ def run(tape: str | None, *, with_peers: bool = True) -> dict[str, Any]:
             _batch_row("dollar_bars", dollar, anonymous, subset, with_peers=with_peers),
             _batch_row("volume_bars_full", volume, ticks, everything, full=True, with_peers=with_peers),
             _stream_row(volume, anonymous, with_peers=with_peers),
+            *label_kernels.rows(with_peers=with_peers),
         ],
     }
 
