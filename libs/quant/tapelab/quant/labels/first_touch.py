@@ -41,6 +41,17 @@ class Touches(NamedTuple):
 
 
 @njit
+def _longest(start: Any, stop: Any, m: int) -> int:
+    """Rows of the longest span; -1 where one lies outside the path or a start falls."""
+    longest, before, good = 0, 0, True
+    for i in range(len(start)):
+        good &= (start[i] >= before) & (stop[i] >= start[i]) & (stop[i] <= m)
+        before = start[i]
+        longest = max(longest, stop[i] - start[i])
+    return longest if good else -1
+
+
+@njit
 def _windows(high: Any, low: Any, base: int, rows: int, levels: int, most: Any, least: Any) -> None:
     """Fill ``most[k, i]`` and ``least[k, i]`` with the extremes of rows ``base + i .. base + i + 2**k - 1``."""
     shown = min(rows, len(high) - base)  # the rest, past the path, never touches
@@ -71,7 +82,7 @@ def _descend(
     rows = stretch + reach
     most, least = np.empty((levels, rows)), np.empty((levels, rows))
     at, up, down = np.empty(_TOGETHER, np.int64), np.empty(_TOGETHER), np.empty(_TOGETHER)
-    first, n = 0, len(start)
+    first, n, sided = 0, len(start), len(ties) > 0
     while first < n:
         base = start[first]
         _windows(high, low, base, rows, levels, most, least)
@@ -98,7 +109,8 @@ def _descend(
                 # A span never reaches past 2**levels - 1 rows; a touch beyond its stop is none.
                 inside = found < stop[begin + j]
                 above, below = top[here] >= up[j], bottom[here] <= down[j]
-                touch = ties[begin + j] if above & below else np.int64(above) - np.int64(below)
+                tie = ties[begin + j] if sided else -1
+                touch = tie if above & below else np.int64(above) - np.int64(below)
                 row[begin + j] = found if inside else stop[begin + j]
                 side[begin + j] = touch if inside else 0
         first = until
@@ -139,22 +151,21 @@ def first_touch(
     if len(shapes) != 1 or start.ndim != 1:
         raise ValueError(f"first_touch: expected one start, stop, barrier and side per label, got shapes {shapes}")
     n = len(start)
-    if n and (
-        start[0] < 0 or bool((np.diff(start) < 0).any()) or bool((stop < start).any()) or int(stop.max()) > len(high)
-    ):
+    start, stop = np.ascontiguousarray(start, np.int64), np.ascontiguousarray(stop, np.int64)
+    longest = int(_longest(start, stop, len(high)))
+    if longest < 0:
         raise ValueError(
             f"first_touch: expected spans within 0..{len(high)} whose starts never fall, got starts "
             f"{start.min()}..{start.max()} and stops {stop.min()}..{stop.max()}"
         )
     found = Touches(np.empty(n, np.int64), np.empty(n, np.int8))
-    longest = int((stop - start).max()) if n else 0
     # Which barrier counts where both are touched: the stop, on the other side than the position.
-    ties = np.full(n, -1, np.int64) if side is None else np.where(side < 0, 1, -1).astype(np.int64)
+    ties = np.empty(0, np.int64) if side is None else np.where(side < 0, 1, -1).astype(np.int64)
     _descend(
         np.ascontiguousarray(high, np.float64),
         np.ascontiguousarray(low, np.float64),
-        np.ascontiguousarray(start, np.int64),
-        np.ascontiguousarray(stop, np.int64),
+        start,
+        stop,
         np.ascontiguousarray(upper, np.float64),
         np.ascontiguousarray(lower, np.float64),
         ties,
