@@ -53,6 +53,16 @@ def test_touches_agree_with_the_reference(seed: int, m: int, n: int, wild: bool,
     assert list(zip(touches.row.tolist(), touches.side.tolist(), strict=True)) == expected
 
 
+@pytest.mark.parametrize("sided", [False, True])
+def test_spans_too_long_for_windows_give_the_same(sided: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_LONGEST", 0)
+    for seed in range(30):
+        *spans, side = spans_of(seed, 120, 60, True)
+        touches = first_touch(*spans, side=side if sided else None)
+        expected = reference_first_touch(*spans, side=side if sided else None)
+        assert list(zip(touches.row.tolist(), touches.side.tolist(), strict=True)) == expected
+
+
 def test_a_path_longer_than_a_stretch_of_it_agrees_with_the_reference() -> None:
     rng = np.random.default_rng(4)
     m = 3 * kernel._STRETCH + 17

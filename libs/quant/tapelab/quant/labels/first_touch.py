@@ -24,6 +24,8 @@ Float64 = npt.NDArray[np.float64]
 
 #: Rows of the path whose windows are kept at a time; with a span of 100 they take half a megabyte.
 _STRETCH: Final = 4096
+#: Spans of more rows are walked row by row, so that memory stays bounded.
+_LONGEST: Final = 1 << 15
 #: Labels that walk down side by side.
 _TOGETHER: Final = 1024
 
@@ -116,6 +118,22 @@ def _descend(
         first = until
 
 
+@njit
+def _walk(high: Any, low: Any, start: Any, stop: Any, upper: Any, lower: Any, ties: Any, row: Any, side: Any) -> None:
+    for i in range(len(start)):
+        row[i], side[i] = stop[i], 0
+        up = upper[i] if np.isfinite(upper[i]) else np.nan
+        down = lower[i] if np.isfinite(lower[i]) else np.nan
+        for j in range(start[i], stop[i]):
+            above, below = high[j] >= up, low[j] <= down
+            if above or below:
+                row[i] = j
+                side[i] = np.int64(above) - np.int64(below)
+                if above and below:
+                    side[i] = ties[i] if len(ties) else -1
+                break
+
+
 def first_touch(
     high: Float64,
     low: Float64,
@@ -161,15 +179,10 @@ def first_touch(
     found = Touches(np.empty(n, np.int64), np.empty(n, np.int8))
     # Which barrier counts where both are touched: the stop, on the other side than the position.
     ties = np.empty(0, np.int64) if side is None else np.where(side < 0, 1, -1).astype(np.int64)
-    _descend(
-        np.ascontiguousarray(high, np.float64),
-        np.ascontiguousarray(low, np.float64),
-        start,
-        stop,
-        np.ascontiguousarray(upper, np.float64),
-        np.ascontiguousarray(lower, np.float64),
-        ties,
-        max(longest.bit_length(), 1),
-        *found,
-    )
+    path = np.ascontiguousarray(high, np.float64), np.ascontiguousarray(low, np.float64)
+    barriers = np.ascontiguousarray(upper, np.float64), np.ascontiguousarray(lower, np.float64)
+    if longest > _LONGEST:
+        _walk(*path, start, stop, *barriers, ties, *found)
+    else:
+        _descend(*path, start, stop, *barriers, ties, max(longest.bit_length(), 1), *found)
     return found
