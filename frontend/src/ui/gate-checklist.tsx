@@ -13,6 +13,7 @@ const RULES = {
   net_vs_linear: { compare: '≤', prefix: 'p ' },
   periods: { compare: '≥', prefix: '' },
   trades: { compare: '≥', prefix: '' },
+  deflated_sharpe: { compare: '≥', prefix: 'p ' },
   parity_model: { compare: '≤', prefix: 'Δ ' },
   parity_features: { compare: '=', prefix: '' },
   parity_live: { compare: '=', prefix: '' },

@@ -53,6 +53,7 @@ WORKS = ["tick_bars", "volume_bars", "dollar_bars", "volume_bars_full", "volume_
 def _run_short(monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, Any]:
     monkeypatch.setattr(kernels, "synthetic_tape", lambda: TAPE)
     monkeypatch.setattr(kernels, "feature_rows", lambda *_, **__: [])
+    monkeypatch.setattr(kernels.label_kernels, "rows", lambda **_: [])
     monkeypatch.setattr(kernels_scaling, "LENGTHS", (1_000, 30_000))
     monkeypatch.setattr(kernels_scaling, "SYMBOLS", (1, 2))
     return kernels.run(None, **options)

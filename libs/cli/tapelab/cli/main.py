@@ -10,7 +10,7 @@ import typer
 from asyncpg import InterfaceError, PostgresError
 from redis.exceptions import RedisError
 
-from tapelab.cli.commands import backtest, bench, experiments, halts, letters, models, signals, stack, tapes
+from tapelab.cli.commands import backtest, bench, check, experiments, halts, letters, models, signals, stack, tapes
 from tapelab.common.errors import TapelabError
 from tapelab.common.runtime.kafka import BrokerError
 
@@ -29,6 +29,7 @@ app.add_typer(experiments.app, name="experiments")
 app.add_typer(signals.app, name="signals")
 app.add_typer(letters.app, name="dlq")
 app.add_typer(bench.app, name="bench")
+app.add_typer(check.app, name="check")
 app.command("explain")(signals.explain)
 
 

@@ -118,8 +118,10 @@ def dataset_local(
         folds = split(samples, config)
         await report("writing", 0.8, {"samples": samples.n})
         names = [span.symbol for span in spans]
-        write_samples(samples, symbols, folds, config.features.names, out / "samples.parquet")
-        save_binary(samples, config.features.names, parameters(config.model, 1), out / "dataset.bin")
+        write_samples(samples, symbols, folds, config, out / "samples.parquet")
+        regression = config.label.kind == "regression"
+        options = parameters(config.model, 1)
+        save_binary(samples, config.features.names, options, out / "dataset.bin", regression=regression)
         described = {
             "samples": samples.n,
             "features": list(config.features.names),

@@ -70,10 +70,49 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is predicted: the sign of the return over ``horizon_s`` from the entry."""
+    """What is predicted, from the entry on.
 
-    kind: Literal["sign_return"] = "sign_return"
+    ``sign_return``: the sign of the return over ``horizon_s``, or over ``horizon_trades`` eligible trades.
+    ``triple_barrier``: which of two barriers is reached within that horizon, ``upper`` and ``lower`` away in
+    ``unit`` (multiples of a bar's ``volatility``, whose half-life is ``half_life`` bars, or ``bps``); where
+    neither is, ``timeout`` says whether the label is 0 (such rows calibrate but do not train) or the sign of
+    the return. ``regression``: the return itself as ``target``, for ``tapelab dataset`` alone.
+
+    ``events: cusum`` keeps the bars at which the move since the last event passed ``event_threshold`` times
+    the volatility. ``weights`` weigh training rows by their uniqueness or the return that is their own;
+    ``time_decay`` is the factor of the oldest row, 1 for none.
+
+    With ``horizon_trades``, ``horizon_s`` still is how long a position is held at most.
+    """
+
+    kind: Literal["sign_return", "regression", "triple_barrier"] = "sign_return"
     horizon_s: PositiveSeconds = 30.0
+    horizon_trades: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    upper: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 5.0
+    lower: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 5.0
+    unit: Literal["volatility", "bps"] = "volatility"
+    half_life: Annotated[float, Meta(ge=1.0, le=100_000.0)] = 50.0
+    timeout: Literal["zero", "sign"] = "zero"
+    target: Literal["log_return", "ticks", "net"] = "log_return"
+    events: Literal["all", "cusum"] = "all"
+    event_threshold: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 3.0
+    weights: Literal["none", "uniqueness", "return_attribution"] = "none"
+    time_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+
+    @property
+    def strangers(self) -> list[str]:
+        """Fields that were set but say nothing to the other settings."""
+        idle = []
+        if self.kind != "triple_barrier":
+            idle += ["upper", "lower", "unit", "timeout"]
+        if self.kind != "regression":
+            idle.append("target")
+        if self.events != "cusum":
+            idle.append("event_threshold")
+            if self.kind != "triple_barrier" or self.unit != "volatility":
+                idle.append("half_life")
+        default = LabelConfig()
+        return [name for name in idle if getattr(self, name) != getattr(default, name)]
 
 
 class ModelParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,7 +250,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     @property
     def horizon_ns(self) -> int:
-        """The label's horizon."""
+        """The label's horizon in time; with a horizon in trades, how long a position is held at most."""
         return round(self.label.horizon_s * SECOND_NS)
 
     @property
@@ -311,6 +350,11 @@ def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str]]:
             shown(config.feature_set),
         ),
         (not (config.symbols and config.roots), "symbols or roots, not both", "both"),
+        (
+            not config.label.strangers,
+            f"label: fields that kind {config.label.kind} with events {config.label.events} reads",
+            ", ".join(config.label.strangers),
+        ),
         (
             source.kind != "file" or bool(source.path or source.format == "simulator"),
             "source.path of the file",

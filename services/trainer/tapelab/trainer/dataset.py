@@ -15,7 +15,7 @@ from tapelab.trainer.etl import SymbolData
 
 
 class Samples(NamedTuple):
-    """Rows that are usable and have a valid label, symbol after symbol, in time order within each.
+    """Rows that are usable, events, and have a valid label, symbol after symbol, in time order within each.
 
     Args:
         x: float32 ``(n, n_features)``.
@@ -26,6 +26,7 @@ class Samples(NamedTuple):
         symbol: i32 ``(n,)``, index of the symbol.
         row: i64 ``(n,)``, row in the symbol's bars.
         day: i32 ``(n,)``, trading day YYYYMMDD.
+        target: f64 ``(n,)``, what a regression predicts.
     """
 
     x: npt.NDArray[np.float32]
@@ -37,6 +38,7 @@ class Samples(NamedTuple):
     symbol: npt.NDArray[np.int32]
     row: npt.NDArray[np.int64]
     day: npt.NDArray[np.int32]
+    target: npt.NDArray[np.float64]
 
     @property
     def n(self) -> int:
@@ -52,7 +54,7 @@ def pool(symbols: Sequence[SymbolData]) -> Samples:
     """
     parts = []
     for index, data in enumerate(symbols):
-        rows = np.flatnonzero(data.usable & data.labels.valid)
+        rows = np.flatnonzero(data.usable & data.labels.valid & data.events)
         parts.append(
             Samples(
                 x=data.features.values[rows],
@@ -64,6 +66,7 @@ def pool(symbols: Sequence[SymbolData]) -> Samples:
                 symbol=np.full(len(rows), index, np.int32),
                 row=rows.astype(np.int64),
                 day=data.bars["day"][rows],
+                target=data.target[rows],
             )
         )
     columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -80,17 +83,27 @@ def pool(symbols: Sequence[SymbolData]) -> Samples:
 
 
 def save_binary(
-    samples: Samples, feature_names: Sequence[str], parameters: dict[str, Any], path: Path
+    samples: Samples,
+    feature_names: Sequence[str],
+    parameters: dict[str, Any],
+    path: Path,
+    *,
+    weight: npt.NDArray[np.float64] | None = None,
+    regression: bool = False,
 ) -> lightgbm.Dataset:
-    """Write LightGBM's binary data set, labels included, and open it.
+    """Write LightGBM's binary data set, labels and weights included, and open it.
 
     Args:
+        weight: of each sample, shape ``(n,)``; all 1 if left out.
+        regression: the label is ``target`` instead of ``up``.
         parameters: those of the training; binning depends on them.
         path: the file; an older one is replaced.
     """
     path.unlink(missing_ok=True)
+    label = samples.target if regression else samples.up
+    names = list(feature_names)
     data = lightgbm.Dataset(
-        samples.x, label=samples.up, feature_name=list(feature_names), params=parameters, free_raw_data=True
+        samples.x, label=label, weight=weight, feature_name=names, params=parameters, free_raw_data=True
     )
     data.construct().save_binary(str(path))
     return lightgbm.Dataset(str(path), params=parameters)

@@ -17,8 +17,9 @@ from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.rules import eligible
 from tapelab.quant.dtypes import TICK_COLUMNS, BarFlag
 from tapelab.quant.features import FeatureRows, compute_features
-from tapelab.quant.labels.fixed_horizon import Labels, sign_of_return
+from tapelab.quant.labels.fixed_horizon import Labels
 from tapelab.trainer.config import ExperimentConfig, Span
+from tapelab.trainer.labelling import LabelledBars, label_bars
 from tapelab.trainer.sources import SymbolTicks
 
 
@@ -29,6 +30,8 @@ class SymbolData(NamedTuple):
         bars: ``BAR_DTYPE``, shape ``(n,)``; everything below has one row per bar.
         features: values float32 ``(n, n_features)``, warm, after_gap.
         labels: from the entry after the latency.
+        events: bars to learn from and to be scored on; trading looks at every usable one.
+        target: what a regression predicts, f64; NaN where the label is not valid.
         fill_price: where an order decided at the bar trades, f64.
         usable: the live rule would decide on the row: warm and not after a gap.
         costs: costs per side.
@@ -39,6 +42,8 @@ class SymbolData(NamedTuple):
     bars: npt.NDArray[np.void]
     features: FeatureRows
     labels: Labels
+    events: npt.NDArray[np.bool_]
+    target: npt.NDArray[np.float64]
     fill_price: npt.NDArray[np.float64]
     usable: npt.NDArray[np.bool_]
     costs: CostModel
@@ -94,15 +99,18 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
     tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
     ts, close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
     features = compute_features(bars, config.features, instrument.tick_size)
-    labels = sign_of_return(ts, close, tick_ts, tick_price, horizon_ns=config.horizon_ns, delay_ns=config.latency_ns)
+    costs = cost_model(symbol, config, instruments)
+    labelled: LabelledBars = label_bars(bars, tick_ts, tick_price, config, costs)
     fills = fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
     return SymbolData(
         span=item.span,
         bars=bars,
         features=features,
-        labels=labels,
+        labels=labelled.labels,
+        events=labelled.events,
+        target=labelled.target,
         fill_price=fills,
         usable=features.warm & ~features.after_gap,
-        costs=cost_model(symbol, config, instruments),
+        costs=costs,
         frictions=(config.costs or instrument.costs).frictions,
     )

@@ -86,9 +86,14 @@ def fit_arrays(
     params: ModelParams,
     num_threads: int,
     should_stop: Callable[[], bool],
+    weight: npt.NDArray[np.float64] | None = None,
 ) -> Gbdt:
-    """Train on ``(x, up)`` arrays; bins come from the training rows alone."""
+    """Train on ``(x, up)`` arrays; bins come from the training rows alone.
+
+    Args:
+        weight: of the training rows; all 1 if left out.
+    """
     options = parameters(params, num_threads)
-    train_set = lightgbm.Dataset(train[0], label=train[1], params=options)
+    train_set = lightgbm.Dataset(train[0], label=train[1], weight=weight, params=options)
     tune_set = lightgbm.Dataset(tune[0], label=tune[1], params=options, reference=train_set)
     return fit(train_set, tune_set, params, num_threads, should_stop)

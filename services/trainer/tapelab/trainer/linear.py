@@ -31,15 +31,18 @@ class Linear(NamedTuple):
         return scores
 
 
-def fit(x: Matrix, up: npt.NDArray[np.int8], *, c: float) -> Linear:
+def fit(x: Matrix, up: npt.NDArray[np.int8], *, c: float, weight: npt.NDArray[np.float64] | None = None) -> Linear:
     """Fit on training rows; mean and deviation for standardising are theirs.
 
     Args:
         c: inverse strength of the L2 penalty.
+        weight: of the rows; all 1 if left out.
     """
     # Threads of the linear algebra that wait for each other on busy cores cost twenty times the work itself.
     with threadpool_limits(limits=1, user_api="blas"):
         scaler = StandardScaler().fit(x.astype(np.float64))
-        model = LogisticRegression(C=c, max_iter=500).fit(scaler.transform(x.astype(np.float64)), up)
+        model = LogisticRegression(C=c, max_iter=500).fit(
+            scaler.transform(x.astype(np.float64)), up, sample_weight=weight
+        )
     weights = model.coef_[0] / scaler.scale_
     return Linear(weights, float(model.intercept_[0] - weights @ scaler.mean_))

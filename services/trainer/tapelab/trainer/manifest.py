@@ -14,6 +14,7 @@ from tapelab.trainer.dataset import Samples
 from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.evaluation import Evaluation, plain
 from tapelab.trainer.export import Exported
+from tapelab.trainer.labelling import binary_kind
 from tapelab.trainer.strategy import Strategy, relaxed_threshold
 from tapelab.trainer.train import FinalModel
 
@@ -52,7 +53,7 @@ def build_manifest(
         feature_set_id=config.features.id,
         feature_names=config.features.names,
         bar_spec=config.bars,
-        label=LabelSpec(horizon_ns=config.horizon_ns),
+        label=LabelSpec(kind=binary_kind(config), horizon_ns=config.horizon_ns),
         calibration=Calibration(slope=strategy.slope),
         decision=Decision(
             threshold=params.threshold,

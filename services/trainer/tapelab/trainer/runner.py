@@ -32,6 +32,7 @@ from tapelab.trainer.dataset import Samples, pool
 from tapelab.trainer.etl import SymbolData, compute, data_digest
 from tapelab.trainer.evaluation import Evaluation, discount, evaluate, plain
 from tapelab.trainer.export import Exported, export
+from tapelab.trainer.labelling import check_trainable
 from tapelab.trainer.manifest import Proven, build_manifest
 from tapelab.trainer.parity import Parity, live_parity, streaming_parity
 from tapelab.trainer.paths import describe_paths, run_split, split_paths
@@ -119,6 +120,7 @@ class _Run:
 
     async def run(self) -> dict[str, Any]:
         config, deps = self._config, self._deps
+        check_trainable(config)
         started_ns = deps.clock.monotonic_ns()
         spans = list(config.spans or deps.frozen) or await deps.source.freeze(config, self._report)
         await self._report("frozen", 0.02, {"spans": [plain(msgspec.to_builtins(span)) for span in spans]})

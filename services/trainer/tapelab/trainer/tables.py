@@ -10,18 +10,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tapelab.quant.validation.walk_forward import Fold
+from tapelab.trainer.config import ExperimentConfig
 from tapelab.trainer.dataset import Samples
 from tapelab.trainer.etl import SymbolData
+from tapelab.trainer.labelling import training_weights
 
 _PARTS = ("train", "tune", "test")
 
 
 def write_samples(
-    samples: Samples, symbols: Sequence[SymbolData], folds: Sequence[Fold], feature_names: Sequence[str], path: Path
+    samples: Samples, symbols: Sequence[SymbolData], folds: Sequence[Fold], config: ExperimentConfig, path: Path
 ) -> None:
     """One row per sample: identity, times, label, return, the features, and per fold the part it belongs to.
 
-    Columns ``fold_1`` .. ``fold_n`` hold ``train``, ``tune``, ``test`` or null (purged, or later).
+    A regression's ``target``, and the ``weight`` that each row has as a training row among all of them, are
+    columns where the experiment asks for them. Columns ``fold_1`` .. ``fold_n`` hold ``train``, ``tune``,
+    ``test`` or null (purged, or later).
     """
     names = np.array([data.span.symbol for data in symbols])
     bar_seq = np.concatenate(
@@ -36,7 +40,19 @@ def write_samples(
         "moved": pa.array(samples.moved),
         "ret": pa.array(samples.ret),
     }
-    columns |= {name: pa.array(samples.x[:, i]) for i, name in enumerate(feature_names)}
+    if config.label.kind == "regression":
+        columns["target"] = pa.array(samples.target)
+    weight = training_weights(
+        [data.bars for data in symbols],
+        samples.symbol,
+        samples.row,
+        samples.ts_start_ns,
+        samples.ts_end_ns,
+        config.label,
+    )
+    if weight is not None:
+        columns["weight"] = pa.array(weight)
+    columns |= {name: pa.array(samples.x[:, i]) for i, name in enumerate(config.features.names)}
     for number, fold in enumerate(folds, start=1):
         part = np.full(samples.n, -1, np.int8)
         for code, rows in enumerate((fold.train, fold.tune, fold.test)):

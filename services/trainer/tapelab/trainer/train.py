@@ -16,6 +16,7 @@ from tapelab.trainer import gbdt, linear
 from tapelab.trainer.config import ExperimentConfig
 from tapelab.trainer.dataset import Samples, save_binary
 from tapelab.trainer.etl import SymbolData
+from tapelab.trainer.labelling import training_weights
 from tapelab.trainer.strategy import (
     Scorer,
     Strategy,
@@ -115,19 +116,23 @@ def run_fold(
         Stopped: ``should_stop`` turned true.
     """
     train, tune = _moved(samples, fold.train), _moved(samples, fold.tune)
+    weight = _weights(samples, train, symbols, config)
     trees = gbdt.fit_arrays(
         (samples.x[train], samples.up[train]),
         (samples.x[tune], samples.up[tune]),
         config.model,
         num_threads,
         should_stop,
+        weight,
     )
-    line = linear.fit(samples.x[train], samples.up[train], c=config.model.linear_c)
+    line = linear.fit(samples.x[train], samples.up[train], c=config.model.linear_c, weight=weight)
 
     def set_up(model: Scorer) -> Strategy:
         slope = calibration_slope(model.scores(samples.x[fold.tune]), samples.ret[fold.tune])
         # The tune period for trading ends where purging ended it, so no position reaches into the test.
         end_ns = fold.test_start_ns - config.horizon_ns - config.latency_ns - config.embargo_ns
+        if config.label.horizon_trades is not None:
+            end_ns = int(samples.ts_start_ns[fold.tune].max()) + 1
         threshold = choose_threshold(symbols, model, slope, config, fold.tune_start_ns, end_ns)
         return Strategy(model, slope, threshold)
 
@@ -164,7 +169,13 @@ def fit_final(
     """
     parts = split_final(samples, config)
     train, tune = _moved(samples, parts.train), _moved(samples, parts.tune)
-    data = save_binary(samples, config.features.names, gbdt.parameters(config.model, num_threads), binary)
+    weight = _weights(samples, train, symbols, config)
+    if weight is not None:
+        whole = np.ones(samples.n)
+        whole[train] = weight
+        weight = whole
+    options = gbdt.parameters(config.model, num_threads)
+    data = save_binary(samples, config.features.names, options, binary, weight=weight)
     data.construct()
     trees = gbdt.fit(data.subset(train.tolist()), data.subset(tune.tolist()), config.model, num_threads, should_stop)
     slope = calibration_slope(trees.scores(samples.x[parts.tune]), samples.ret[parts.tune])
@@ -182,6 +193,20 @@ def _sessions(samples: Samples, config: ExperimentConfig) -> npt.NDArray[np.int3
 def _moved(samples: Samples, rows: Rows) -> Rows:
     """Rows whose price moved: the samples a classifier learns from."""
     return rows[samples.moved[rows]]
+
+
+def _weights(
+    samples: Samples, rows: Rows, symbols: Sequence[SymbolData], config: ExperimentConfig
+) -> npt.NDArray[np.float64] | None:
+    """Weights of training rows, from those rows alone; none where the experiment asks for none."""
+    return training_weights(
+        [data.bars for data in symbols],
+        samples.symbol[rows],
+        samples.row[rows],
+        samples.ts_start_ns[rows],
+        samples.ts_end_ns[rows],
+        config.label,
+    )
 
 
 def _too_short(samples: Samples, config: ExperimentConfig, detail: str) -> SourceError:

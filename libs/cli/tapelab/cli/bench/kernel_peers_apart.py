@@ -35,12 +35,12 @@ def install(folder: Path) -> None:
         ConfigError: an environment cannot be made or a package not be installed.
     """
     for peer, packages in PACKAGES.items():
-        if _python(folder, peer).exists():
+        if interpreter(folder, peer).exists():
             continue
         home = folder / peer
         for command in (
             [sys.executable, "-m", "venv", str(home)],
-            [str(_python(folder, peer)), "-m", "pip", "install", "--quiet", *packages],
+            [str(interpreter(folder, peer)), "-m", "pip", "install", "--quiet", *packages],
         ):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -62,7 +62,7 @@ def rates(ticks: Ticks, spec: BarSpec, folder: Path) -> tuple[dict[str, float | 
         np.savez(tape, ts=part.ts_event_ns, price=part.price, volume=part.volume, aggressor=part.aggressor)
         for peer in PACKAGES:
             found[peer] = None
-            python = _python(folder, peer)
+            python = interpreter(folder, peer)
             if not python.exists():
                 notes.append(f"{peer} not installed below {folder}: run once with --install-peers")
                 continue
@@ -80,5 +80,6 @@ def rates(ticks: Ticks, spec: BarSpec, folder: Path) -> tuple[dict[str, float | 
     return found, "; ".join(notes)
 
 
-def _python(folder: Path, peer: str) -> Path:
+def interpreter(folder: Path, peer: str) -> Path:
+    """The Python of a peer's environment, there or not."""
     return folder.absolute() / peer / "bin" / "python"

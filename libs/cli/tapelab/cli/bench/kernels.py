@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from tapelab.cli.bench import kernel_peers_apart as apart
-from tapelab.cli.bench import kernels_scaling
+from tapelab.cli.bench import kernels_scaling, label_kernels
 from tapelab.cli.bench.feature_kernels import feature_rows
 from tapelab.cli.bench.kernel_peers import PythonBars
 from tapelab.common.errors import ConfigError
@@ -280,6 +280,7 @@ def run(
             _stream_row(volume, ticks, with_peers=with_peers),
             *kernels_scaling.rows(ticks, volume),
             *feature_rows(_medians, ROUNDS, with_peers=with_peers),
+            *label_kernels.rows(with_peers=with_peers, peers_env=peers_env),
         ],
     }
 

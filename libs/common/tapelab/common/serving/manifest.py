@@ -23,9 +23,13 @@ MODEL_ONNX = "model.onnx"
 
 
 class LabelSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What the score predicts: the probability that the return over ``horizon_ns`` is positive."""
+    """What the score predicts: the probability that the return over ``horizon_ns`` is positive.
 
-    kind: Literal["sign_return"] = "sign_return"
+    With ``triple_barrier``, that the upper barrier is reached before the lower one within that time. Everything
+    else about the label is in the manifest's ``training.config``.
+    """
+
+    kind: Literal["sign_return", "triple_barrier"] = "sign_return"
     horizon_ns: int
 
 

@@ -36,6 +36,24 @@ class Labels(NamedTuple):
     valid: npt.NDArray[np.bool_]
 
 
+class Spans(NamedTuple):
+    """Where labels begin and end on a tape of trades; shape ``(n,)`` each but for ``seen_ns``, ``(m,)``.
+
+    Args:
+        seen_ns: int64, the time the tape had reached at each trade.
+        entry: row of the trade whose price is the entry's; -1 where there is none.
+        end: row of the last trade that counts.
+        end_ns: int64, when the horizon ends.
+        valid: bool, the horizon ends within the session and is known.
+    """
+
+    seen_ns: Int64
+    entry: npt.NDArray[np.intp]
+    end: npt.NDArray[np.intp]
+    end_ns: Int64
+    valid: npt.NDArray[np.bool_]
+
+
 def sign_of_return(
     ts_close_ns: Int64,
     session_close_ns: Int64,
@@ -65,6 +83,29 @@ def sign_of_return(
     Raises:
         ValueError: shapes disagree, or a length is out of range.
     """
+    _, entry, end, end_ns, valid = spans_of_time(
+        ts_close_ns,
+        session_close_ns,
+        tick_ts_ns,
+        tick_price,
+        horizon_ns=horizon_ns,
+        delay_ns=delay_ns,
+        known_until_ns=known_until_ns,
+    )
+    return _labels(tick_price, entry, end, end_ns, valid)
+
+
+def spans_of_time(
+    ts_close_ns: Int64,
+    session_close_ns: Int64,
+    tick_ts_ns: Int64,
+    tick_price: Float64,
+    *,
+    horizon_ns: int,
+    delay_ns: int = 0,
+    known_until_ns: int | None = None,
+) -> Spans:
+    """The spans of :func:`sign_of_return`, with its arguments and errors."""
     if horizon_ns <= 0:
         raise ValueError(f"horizon_ns must be positive, got {horizon_ns}")
     seen_ns = _checked(ts_close_ns, session_close_ns, tick_ts_ns, tick_price, delay_ns)
@@ -75,8 +116,7 @@ def sign_of_return(
     known_ns = int(seen_ns[-1]) - 1 if len(seen_ns) else np.iinfo(np.int64).min
     if known_until_ns is not None:
         known_ns = max(known_ns, known_until_ns)
-    valid = (entry >= 0) & (end_ns <= session_close_ns) & (end_ns <= known_ns)
-    return _labels(tick_price, entry, end, end_ns, valid)
+    return Spans(seen_ns, entry, end, end_ns, (entry >= 0) & (end_ns <= session_close_ns) & (end_ns <= known_ns))
 
 
 def sign_of_return_trades(
@@ -99,6 +139,22 @@ def sign_of_return_trades(
     Raises:
         ValueError: shapes disagree, or a length is out of range.
     """
+    _, entry, end, end_ns, valid = spans_of_trades(
+        ts_close_ns, session_close_ns, tick_ts_ns, tick_price, n_trades=n_trades, delay_ns=delay_ns
+    )
+    return _labels(tick_price, entry, end, end_ns, valid)
+
+
+def spans_of_trades(
+    ts_close_ns: Int64,
+    session_close_ns: Int64,
+    tick_ts_ns: Int64,
+    tick_price: Float64,
+    *,
+    n_trades: int,
+    delay_ns: int = 0,
+) -> Spans:
+    """The spans of :func:`sign_of_return_trades`, with its arguments and errors."""
     if n_trades <= 0:
         raise ValueError(f"n_trades must be positive, got {n_trades}")
     seen_ns = _checked(ts_close_ns, session_close_ns, tick_ts_ns, tick_price, delay_ns)
@@ -107,7 +163,7 @@ def sign_of_return_trades(
     shown = (entry >= 0) & (end < len(seen_ns))
     end_ns = np.array(session_close_ns, dtype=np.int64)
     end_ns[shown] = seen_ns[end[shown]]
-    return _labels(tick_price, entry, end, end_ns, shown & (end_ns <= session_close_ns))
+    return Spans(seen_ns, entry, end, end_ns, shown & (end_ns <= session_close_ns))
 
 
 def _checked(

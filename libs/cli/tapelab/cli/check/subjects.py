@@ -1,0 +1,169 @@
+"""What tapelab computes itself, put to the prefix test: bars, feature sets, labels, fills, decisions and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.cli.check.prefix import SHARES, Leak, differing, prefix_test
+from tapelab.common.instruments import Instruments
+from tapelab.quant.backtest.engine import run_backtest
+from tapelab.quant.features import FEATURE_SETS, compute_features
+from tapelab.quant.labels.fixed_horizon import Labels
+from tapelab.quant.ticks import Ticks
+from tapelab.trainer.config import ExperimentConfig
+from tapelab.trainer.dataset import pool
+from tapelab.trainer.etl import SymbolData, compute
+from tapelab.trainer.sources import SymbolTicks
+from tapelab.trainer.train import split
+
+_SEED = 20_240_611
+Times = npt.NDArray[np.int64]
+
+
+def other_ticks(ticks: Ticks, rows: slice) -> Ticks:
+    """A copy in which some prints have other prices, volumes and sides; their times stay."""
+    price, volume, aggressor = ticks.price.copy(), ticks.volume.copy(), ticks.aggressor.copy()
+    rng = np.random.default_rng(_SEED)
+    count = len(price[rows])
+    price[rows] *= np.exp(0.01 + np.cumsum(rng.normal(0.0, 3e-4, count)))
+    volume[rows] *= rng.integers(2, 5, count)
+    aggressor[rows] = -aggressor[rows]
+    return ticks._replace(price=price, volume=volume, aggressor=aggressor)
+
+
+def check_feature_sets(bars: npt.NDArray[np.void], tick_size: float) -> dict[str, list[Leak]]:
+    """Every registered feature set with its normaliser, values and flags both."""
+    found = {}
+    for name, feature_set in FEATURE_SETS.items():
+
+        def values(some: npt.NDArray[np.void], chosen: Any = feature_set) -> npt.NDArray[np.float64]:
+            rows = compute_features(some, chosen, tick_size)
+            return np.column_stack([rows.values.astype(np.float64), rows.warm, rows.after_gap])
+
+        names = [*feature_set.names, "warm", "after_gap"]
+        found[f"features {name}"] = prefix_test(f"features {name}", names, bars, values(bars), values)
+    return found
+
+
+def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instruments) -> dict[str, list[Leak]]:
+    """Bars, the experiment's labels, events, fills and decisions, on tapes cut off and tapes with another future."""
+    symbol, ticks = item.span.symbol, item.ticks
+    whole = compute(item, config, instruments)
+    found: dict[str, dict[str, Leak]] = {name: {} for name in ("bars", "labels", "events", "fills", "decisions")}
+
+    def note(kind: str, column: str, rows: npt.NDArray[np.bool_], how: str) -> None:
+        if rows.any():
+            row = int(np.argmax(rows))
+            leak = Leak(f"{kind} of {symbol}", column, row, int(whole.bars["ts_close_ns"][row]), how)
+            found[kind].setdefault(column, leak)
+
+    for share in SHARES:
+        k = int(ticks.n * share)
+        if not 0 < k < ticks.n:
+            continue
+        begins_ns = int(np.maximum.accumulate(ticks.ts_event_ns)[k])
+        cut_off = item._replace(ticks=ticks.slice(0, k), tape_ended=False)
+        other = item._replace(ticks=other_ticks(ticks, slice(k, None)))
+        for how, changed in (("cut off", cut_off), ("changed", other)):
+            text = f"changes when the prints from number {k} on are {how}"
+            after = compute(changed, config, instruments)
+            # Bars whose last print lies before the cut and that are there without what follows.
+            closed = whole.bars["last_tick_seq"] < item.span.first_seq + k
+            closed &= whole.bars["ts_close_ns"] < begins_ns
+            n = min(int(np.argmin(closed)) if not closed.all() else len(closed), len(after.bars))
+            for name in whole.bars.dtype.names or ():
+                note("bars", name, differing(whole.bars[name][:n], after.bars[name][:n]), text)
+            _labels_after(whole.labels, after.labels, n, begins_ns, how == "cut off", note, text)
+            note("events", "", whole.events[:n] != after.events[:n], text)
+            # A backtest ends flat, so its last row is not compared.
+            sides = _sides(whole, config)[: n - 1], _sides(after, config)[: n - 1]
+            note("decisions", "", sides[0] != sides[1], text)
+        _fills_before(item, whole, k, config, instruments, note)
+    return {f"{kind} of {symbol}": list(leaks.values()) for kind, leaks in found.items()}
+
+
+def check_folds(symbols: Sequence[SymbolData], config: ExperimentConfig) -> dict[str, list[Leak]]:
+    """The experiment's folds: no label of an earlier part may still be open when the next part begins."""
+    samples = pool(symbols)
+    leaks = []
+    for number, fold in enumerate(split(samples, config), start=1):
+        for name, rows, later in (("training", fold.train, fold.tune), ("tune", fold.tune, fold.test)):
+            leak = bleeding(
+                f"fold {number}", samples.ts_start_ns, samples.ts_end_ns, rows, later, f"{name} label is still open"
+            )
+            leaks += [leak] if leak else []
+    return {"folds": leaks}
+
+
+def bleeding(
+    subject: str, start_ns: Times, end_ns: Times, train: npt.NDArray[Any], test: npt.NDArray[Any], what: str
+) -> Leak | None:
+    """The first sample to learn from whose label's span overlaps that of a sample it is judged on."""
+    begun = np.searchsorted(np.sort(start_ns[test]), end_ns[train], side="right")
+    over = np.searchsorted(np.sort(end_ns[test]), start_ns[train], side="left")
+    rows = train[begun > over]
+    if not len(rows):
+        return None
+    row = int(rows[0])
+    return Leak(subject, "", row, int(start_ns[row]), f"a {what} when a sample it is judged on begins, {len(rows)} are")
+
+
+def _labels_after(whole: Labels, after: Labels, n: int, begins_ns: int, cut_off: bool, note: Any, text: str) -> None:
+    """Labels that had ended before the cut, and those valid without what follows, stay as they are."""
+    settled = whole.valid[:n] & (whole.ts_end_ns[:n] < begins_ns)
+    if cut_off:
+        # Whether a label is known may depend on how far the tape goes; what it is may not.
+        settled = after.valid[:n]
+    for name in ("label", "ret", "ts_end_ns"):
+        left, right = getattr(whole, name)[:n], getattr(after, name)[:n]
+        note("labels", name, settled & differing(left, right), text)
+    if not cut_off:
+        note("labels", "valid", settled & ~after.valid[:n], text)
+
+
+def _sides(data: SymbolData, config: ExperimentConfig) -> npt.NDArray[np.int8]:
+    """Positions that the decision rule takes on made-up expectations: a feature, large enough to trade."""
+    bars = data.bars
+    expected = data.features.values[:, 0].astype(np.float64) * 1e-2
+    fill = np.where(np.isfinite(data.fill_price), data.fill_price, bars["close"])
+    result = run_backtest(
+        bars["ts_close_ns"],
+        bars["close"],
+        fill,
+        bars["day"],
+        bars["session_close_ns"],
+        data.session_end,
+        data.usable,
+        expected,
+        config.decision_params(0.0),
+        data.costs,
+    )
+    return result.side
+
+
+def _fills_before(
+    item: SymbolTicks, whole: SymbolData, k: int, config: ExperimentConfig, instruments: Instruments, note: Any
+) -> None:
+    """A fill may not move when everything up to its decision is told at other prices."""
+    row = int(np.searchsorted(whole.bars["last_tick_seq"], item.span.first_seq + k, side="left"))
+    if row >= len(whole.bars):
+        return
+    last = int(whole.bars["last_tick_seq"][row])
+    ticks = item.ticks
+    seen_ns = np.maximum.accumulate(ticks.ts_event_ns)
+    decided_ns = int(whole.bars["ts_close_ns"][row])
+    later = np.flatnonzero(seen_ns > decided_ns + config.latency_ns)
+    if not len(later) or seen_ns[later[0]] >= whole.bars["session_close_ns"][row]:
+        return
+    price = ticks.price.copy()
+    price[: int(np.searchsorted(seen_ns, decided_ns, side="right"))] *= 1.01
+    after = compute(item._replace(ticks=ticks._replace(price=price)), config, instruments)
+    same = np.flatnonzero(after.bars["last_tick_seq"] == last)
+    if len(same):
+        moved = np.zeros(len(whole.bars), np.bool_)
+        moved[row] = bool(after.fill_price[same[0]] != whole.fill_price[row])
+        note("fills", "", moved, "the fill moves with prices of the bar that decided it, or of bars before it")
