@@ -98,8 +98,10 @@ def test_a_feature_set_that_looks_ahead_is_found(monkeypatch: pytest.MonkeyPatch
 
     assert not any(subjects.check_feature_sets(BARS, 0.5).values())
     monkeypatch.setattr(subjects, "compute_features", ahead)
-    (leaks,) = subjects.check_feature_sets(BARS, 0.5).values()
-    assert [leak.column for leak in leaks] == [subjects.FEATURE_SETS["core"].names[2]]
+    found = subjects.check_feature_sets(BARS, 0.5)
+    assert set(found) == {f"features {name}" for name in subjects.FEATURE_SETS}
+    for name, feature_set in subjects.FEATURE_SETS.items():
+        assert [leak.column for leak in found[f"features {name}"]] == [feature_set.names[2]]
 
 
 def test_an_experiment_whose_parts_look_ahead_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ def _run_short(monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, Any
     return kernels.run(None, **options)
 
 
+@pytest.mark.slow
 def test_the_result_has_the_published_shape(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     result = _run_short(monkeypatch, peers_env=tmp_path)
     assert set(result) == {"bench", "machine", "rows"}
@@ -108,6 +109,7 @@ def test_a_missing_peer_is_an_error_that_names_the_extra(monkeypatch: pytest.Mon
 def test_peers_that_are_left_out_are_null_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "find_spec", _without_polars)
     monkeypatch.setattr(kernels, "_peers", lambda *_, **__: pytest.fail("a peer was asked for"))
+    monkeypatch.setattr(kernels_scaling, "rows", lambda *_: [])
     result = _run_short(monkeypatch, with_peers=False)
     for row in result["rows"][: len(WORKS)]:
         assert all(figure is None for name, figure in row["peers"].items() if name != "python")

@@ -39,6 +39,15 @@ def test_what_is_tested_changes_no_model() -> None:
         assert np.array_equal(one, two)
 
 
+def test_weights_reach_the_models_of_the_paths_as_they_do_those_of_the_folds() -> None:
+    pooled, data = samples(), symbols()
+    weighted, plain = config(label={"weights": "uniqueness", "time_decay": 0.5}), config()
+    part = split_paths(pooled, plain, ASKED)[0]
+    one = run_split(pooled, data, part, weighted, 1, lambda: False)
+    two = run_split(pooled, data, part, plain, 1, lambda: False)
+    assert not np.array_equal(one.scores[0], two.scores[0])
+
+
 def test_what_is_too_short_or_leaves_nothing_to_learn_from_is_refused() -> None:
     few = type(samples())(*(column[:12] for column in samples()))
     with pytest.raises(SourceError, match="too short for the combinatorial validation"):

@@ -18,6 +18,7 @@ from tapelab.trainer.dataset import Samples
 from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.evaluation import block_returns, plain
 from tapelab.trainer.strategy import Strategy, SymbolPeriod, backtest_period, calibration_slope, choose_threshold
+from tapelab.trainer.train import row_weights
 
 
 class SplitOutcome(NamedTuple):
@@ -75,6 +76,7 @@ def run_split(
         config.model,
         num_threads,
         should_stop,
+        row_weights(samples, train, symbols, config),
     )
     slope = calibration_slope(trees.scores(samples.x[split.tune]), samples.ret[split.tune])
     threshold = choose_threshold(symbols, trees, slope, config, *_span(samples, split.tune))

@@ -116,7 +116,7 @@ def run_fold(
         Stopped: ``should_stop`` turned true.
     """
     train, tune = _moved(samples, fold.train), _moved(samples, fold.tune)
-    weight = _weights(samples, train, symbols, config)
+    weight = row_weights(samples, train, symbols, config)
     trees = gbdt.fit_arrays(
         (samples.x[train], samples.up[train]),
         (samples.x[tune], samples.up[tune]),
@@ -169,7 +169,7 @@ def fit_final(
     """
     parts = split_final(samples, config)
     train, tune = _moved(samples, parts.train), _moved(samples, parts.tune)
-    weight = _weights(samples, train, symbols, config)
+    weight = row_weights(samples, train, symbols, config)
     if weight is not None:
         whole = np.ones(samples.n)
         whole[train] = weight
@@ -195,7 +195,7 @@ def _moved(samples: Samples, rows: Rows) -> Rows:
     return rows[samples.moved[rows]]
 
 
-def _weights(
+def row_weights(
     samples: Samples, rows: Rows, symbols: Sequence[SymbolData], config: ExperimentConfig
 ) -> npt.NDArray[np.float64] | None:
     """Weights of training rows, from those rows alone; none where the experiment asks for none."""

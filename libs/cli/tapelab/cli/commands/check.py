@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from tapelab.cli.commands.output import print_json
-from tapelab.cli.commands.tapes import ConfigDir, check_config_dir, _experiment_settings
+from tapelab.cli.commands.tapes import ConfigDir, _experiment_settings, check_config_dir
 from tapelab.common.settings import CommonSettings
 
 app = typer.Typer(no_args_is_help=True, help="Prove that nothing looks ahead.")
