@@ -63,6 +63,7 @@ def test_spans_too_long_for_windows_give_the_same(sided: bool, monkeypatch: pyte
         assert list(zip(touches.row.tolist(), touches.side.tolist(), strict=True)) == expected
 
 
+@pytest.mark.slow
 def test_a_path_longer_than_a_stretch_of_it_agrees_with_the_reference() -> None:
     rng = np.random.default_rng(4)
     m = 3 * kernel._STRETCH + 17
@@ -116,7 +117,7 @@ def problems(draw: st.DrawFn) -> Any:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(problems(), st.integers(1, 40), st.integers(0, 10), st.sampled_from(["zero", "sign"]))
 def test_barriers_over_trades_agree_with_the_reference(problem: Any, horizon: int, delay: int, timeout: Any) -> None:
     *tape, upper, lower = problem

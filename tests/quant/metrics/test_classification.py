@@ -25,7 +25,7 @@ from tapelab.quant.metrics.classification import (
 scored = st.lists(st.tuples(st.booleans(), st.integers(0, 12).map(lambda k: k / 12)), min_size=2, max_size=60)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rows=scored)
 def test_every_figure_is_that_of_scikit_learn(rows: list[tuple[bool, float]]) -> None:
     up, score = np.array([u for u, _ in rows]), np.array([s for _, s in rows])

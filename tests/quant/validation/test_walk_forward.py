@@ -132,7 +132,7 @@ def test_too_few_sessions_are_counted() -> None:
         purged_walk_forward(start, start, n_folds=4, embargo_ns=0, session=np.zeros(3, np.int32))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(samples=samples, n_folds=st.integers(1, 3), embargo=st.integers(0, 10), length=st.integers(10, 60))
 def test_by_session_parts_never_overlap_in_time_either(
     samples: list[tuple[int, int]], n_folds: int, embargo: int, length: int
