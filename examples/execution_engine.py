@@ -190,9 +190,9 @@ def main() -> None:
     try:
         engine = PaperEngine(sqlite3.connect(chosen.database), shadow=chosen.shadow, lots=chosen.lots, now_ns=clock)
         asyncio.run(follow(engine, chosen.broker, chosen.topic, chosen.isolation))
-    except KeyboardInterrupt:
-        sys.exit(0)
-    except (RuntimeError, sqlite3.Error) as error:  # every error of aiokafka is a RuntimeError
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(0)  # at once: whoever read the lines may be gone, and everything is on disk
+    except (RuntimeError, ValueError, sqlite3.Error) as error:  # every error of aiokafka is a RuntimeError
         sys.exit(f"execution_engine: broker {chosen.broker}, database {chosen.database}: {error}")
 
 

@@ -77,6 +77,8 @@ def test_bars_are_the_offline_bars_with_one_column_per_field(repository: Path, t
         (("signals", "tail"), "make up"),
         (("up", "--source", "ticks_raw"), "--dsn"),
         (("up", "--tape", "{tmp}/none.csv"), "none.csv"),
+        (("up", "--format", "nelogica"), "--tape"),
+        (("up", "--speed", "-1"), "above 0"),
     ],
 )
 def test_a_failure_is_one_clear_line(

@@ -176,7 +176,6 @@ async def up(repository: Path, layout: Layout) -> AsyncIterator[asyncio.subproce
         await process.communicate()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
-    assert not layout.file.exists()
 
 
 async def test_a_killed_database_ends_the_run_with_one_line(up: asyncio.subprocess.Process, layout: Layout) -> None:
@@ -185,6 +184,23 @@ async def test_a_killed_database_ends_the_run_with_one_line(up: asyncio.subproce
     assert up.returncode == 1
     assert said.decode().splitlines()[-1].startswith("tapelab: service postgres failed")
     assert "Traceback" not in said.decode()
+    assert not layout.file.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
+async def test_a_killed_run_leaves_no_process_behind(up: asyncio.subprocess.Process, layout: Layout) -> None:
+    log = layout.logs / "sink.log"
+    deadline = time.monotonic() + 60
+    while not log.exists() or "started" not in log.read_text():
+        assert time.monotonic() < deadline, "no sink within 60 s"
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(3)  # the tape's first part is being written
+    children = psutil.Process(up.pid).children(recursive=True)
+    assert len(children) >= 10
+    up.kill()
+    await up.communicate()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -210,6 +210,14 @@ def test_a_database_that_cannot_be_opened_is_one_line(documented: list[str], tmp
     assert "none/x.sqlite" in line
 
 
+@pytest.mark.parametrize("broker", ["foo:bar", "::::"])
+def test_an_address_that_is_none_is_one_line(broker: str, documented: list[str], tmp_path: Path) -> None:
+    done = run_example([*documented, "--broker", broker], tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert broker in line
+
+
 @pytest.mark.parametrize("lots", ["0", "-1", "nan"])
 def test_lots_that_cannot_be_traded_are_refused(lots: str, documented: list[str], tmp_path: Path) -> None:
     done = run_example([*documented, "--broker", "127.0.0.1:1", "--lots", lots], tmp_path)

@@ -172,3 +172,14 @@ async def test_the_documented_call_stops_an_experiment(http, repository):
     headers = {"content-type": "application/json"}
     response = await http.post(f"/ml/experiments/{made['id']}/actions", content=body, headers=headers)
     assert response.json()["status"] == "stopped"
+
+
+@pytest.mark.parametrize("path", ["/ml/experiments/%00", "/ml/models/%00"])
+async def test_text_that_no_store_can_hold_is_the_requests_fault(http, path):
+    assert problem(await http.get(path), 422)["code"] == "invalid_request"
+
+
+async def test_a_lone_surrogate_is_the_requests_fault(http):
+    raw = b'{"config": {"name": "a", "symbols": ["IB\\ud800M"]}}'
+    answer = await http.post("/ml/experiments", content=raw, headers={"content-type": "application/json"})
+    assert problem(answer, 422)["code"] == "invalid_request"

@@ -98,6 +98,13 @@ def install(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> Response:
         return problem_response(_of_http(request, error))
 
+    @app.exception_handler(asyncpg.DataError)
+    async def unstorable(request: Request, error: asyncpg.DataError) -> Response:
+        # A NUL in a path, a lone surrogate in a text: nothing that a person types, and no fault of the store.
+        return problem_response(
+            invalid("the request", expected="text that PostgreSQL can hold", actual=str(error)[:200])
+        )
+
     for kind in (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.exceptions.RedisError):
         app.add_exception_handler(kind, _store_error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -60,6 +61,17 @@ def up(
         raise ConfigError("no tape", expected="--tape PATH with --source file", actual="none", remedy="give a path")
     if tape is not None and not tape.exists():
         raise ConfigError("no such tape", expected="a file or folder", actual=str(tape), remedy="check the path")
+    if format and kind != "file":
+        raise ConfigError(
+            "no tape to read in that format",
+            expected="--tape PATH with --format",
+            actual=f"--format {format} and no tape",
+            remedy="give a path, or leave --format away",
+        )
+    if not _is_speed(speed):
+        raise ConfigError(
+            f"--speed {speed!r} is no speed", expected="a number above 0, or max", actual=speed, remedy="correct it"
+        )
     if kind == "ticks_raw" and not dsn:
         raise ConfigError(
             "no database", expected="--dsn with --source ticks_raw", actual="none", remedy="give postgresql://..."
@@ -87,6 +99,13 @@ def up(
         return
     print_json(result)
     check(result)
+
+
+def _is_speed(text: str) -> bool:
+    try:
+        return text == "max" or 0 < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def down() -> None:

@@ -86,9 +86,13 @@ class Job:
             self._screen.note(f"{replay['rejects']:,} malformed rows so far, listed in {replay['rejects_path']}")
         async with httpx.AsyncClient(base_url=self._gateway, timeout=30.0) as http:
             experiment = await self._train(http, replay)
-            train_s = (int(experiment["updated_ns"]) - int(experiment["created_ns"])) / 1e9
-            champion = await self._report(http, experiment)
-        self._screen.phase("playing the rest of the tape; signals flow")
+            if experiment is None:
+                self._screen.note("the experiment was stopped: no model, so no signals until one is promoted")
+                champion, train_s = None, 0.0
+            else:
+                champion = await self._report(http, experiment)
+                train_s = (int(experiment["updated_ns"]) - int(experiment["created_ns"])) / 1e9
+        self._screen.phase("playing the rest of the tape" + ("; signals flow" if experiment else ""))
         await self._redis.set(self._key("replay:release"), replay["run"])
         wanted = self._options.exit_after_signals
         if not wanted:
@@ -110,7 +114,8 @@ class Job:
                     return status
             await asyncio.sleep(_POLL_S)
 
-    async def _train(self, http: httpx.AsyncClient, replay: dict[str, Any]) -> dict[str, Any]:
+    async def _train(self, http: httpx.AsyncClient, replay: dict[str, Any]) -> dict[str, Any] | None:
+        """The experiment once it is done; None where somebody has stopped it and no signals are waited for."""
         config = {**self._experiment, "source": {"kind": "ticks_raw"}, "symbols": sorted(replay["symbols"])}
         if replay.get("cut_ts_ns"):
             config["cut_ts_ns"] = str(replay["cut_ts_ns"])
@@ -126,6 +131,8 @@ class Job:
             experiment: dict[str, Any] = answer.json()
             if experiment["status"] == "done":
                 return experiment
+            if experiment["status"] == "stopped" and not self._options.exit_after_signals:
+                return None
             if experiment["status"] in ("failed", "stopped"):
                 raise TapelabError(
                     f"experiment {identifier} {experiment['status']}",
@@ -204,7 +211,9 @@ class Job:
                             "the tape ended too early",
                             expected=f"{wanted} signals",
                             actual=f"{self._observer.signals}",
-                            remedy="ask for fewer with EXIT_AFTER_SIGNALS, or play a longer tape",
+                            remedy="ask for fewer with EXIT_AFTER_SIGNALS, or play a longer tape"
+                            if self._observer.signals
+                            else "the model saw no edge above cost on this tape: play a longer or another one",
                         )
         finally:
             replay.cancel()

@@ -127,9 +127,9 @@ class _Run:
         screen.phase("starting the services")
         names = tuple(spec.name for spec in SERVICES)
         await supervisor.start(names)
-        screen.begin()
+        screen.begin(page)
         following = asyncio.create_task(observer.follow())
-        self._tasks += [following, asyncio.create_task(self._draw(supervisor, page, page_port))]
+        self._tasks += [following, asyncio.create_task(self._draw(supervisor, page_port))]
         return await _unless({supervisor.failed, following}, job.run(self._started_ns))
 
     async def close(self) -> None:
@@ -186,7 +186,7 @@ class _Run:
             settings["TAPELAB_INGEST_DSN"] = options.dsn
         return settings
 
-    async def _draw(self, supervisor: Supervisor, page: str, port: int) -> None:
+    async def _draw(self, supervisor: Supervisor, port: int) -> None:
         status: dict[str, Any] | None = None
         warned = False
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2.0) as http:
@@ -202,7 +202,7 @@ class _Run:
                         "use BROKER=kafka for long runs"
                     )
                 alive = {spec.name: supervisor.up(spec.name) for spec in SERVICES}
-                self._screen.show(status, alive, supervisor.restarts, page)
+                self._screen.show(status, alive, supervisor.restarts)
                 await asyncio.sleep(0.5)
 
     def _broker_memory(self) -> int:

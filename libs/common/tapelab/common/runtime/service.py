@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
@@ -17,6 +18,9 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from tapelab.common.clock import Clock, SystemClock
 from tapelab.common.errors import TapelabError
 from tapelab.common.settings import CommonSettings, load
+
+#: Less than what a supervisor grants before it kills (10 s of ``tapelab up`` and of containers).
+STOP_S: Final = 8.0
 
 
 class ServiceContext:
@@ -88,7 +92,7 @@ async def _run(
     ctx = ServiceContext(name, settings, environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ctx.stopping.set)
+        loop.add_signal_handler(number, _stop, ctx)
     ProcessCollector(registry=ctx.registry)
     PlatformCollector(registry=ctx.registry)
     GCCollector(registry=ctx.registry)
@@ -114,6 +118,25 @@ async def _run(
         server.server_close()
     ctx.log.info("stopped")
     return 0
+
+
+def _stop(ctx: ServiceContext) -> None:
+    """Ask the service to stop, and end the process where it does not.
+
+    What it waits for may be gone (a database that was killed with the rest of the stack), and nobody may be left
+    to kill it. Ending like this is a kill -9, which every service survives.
+    """
+    if ctx.stopping.is_set():
+        return
+    ctx.stopping.set()
+
+    def give_up() -> None:
+        ctx.log.error(f"did not stop within {STOP_S:g} s of being asked to; ending as it is")
+        os._exit(1)
+
+    deadline = threading.Timer(STOP_S, give_up)  # a thread: the event loop may be what hangs
+    deadline.daemon = True
+    deadline.start()
 
 
 def serve_health(ctx: ServiceContext) -> ThreadingHTTPServer:

@@ -18,6 +18,7 @@ from tapelab.common.serving.load import BACKENDS, open_backend
 BATCHES: Final = (1, 64)
 #: Batch sizes whose scores are compared with those of all rows in one call.
 _GROUPS: Final = (1, 7, 65)
+_ROUNDS: Final = 5
 
 
 def measure_candidates(
@@ -27,7 +28,7 @@ def measure_candidates(
     *,
     tolerance: float,
     clock: Clock,
-    repeats: int = 300,
+    repeats: int = 100,
 ) -> dict[str, Candidate]:
     """Time every runtime whose file is there, and hold its scores against the trained model's.
 
@@ -37,7 +38,8 @@ def measure_candidates(
         reference: the trained model's own scores of ``x``, shape ``(n,)``.
         tolerance: largest absolute difference of a score that still agrees.
         clock: times the calls.
-        repeats: timed calls per batch size.
+        repeats: timed calls per batch size and round; the quietest of some rounds counts, since what shares the
+            machine can only add to a time.
 
     Returns:
         one candidate per runtime, those that may not serve included, with the reason.
@@ -82,8 +84,9 @@ def _measure(
     invariant = all(np.array_equal(whole, _in_groups(model, x, size)) for size in _GROUPS)
     p50, p99 = {}, {}
     for batch in BATCHES:
-        times = _times_us(_rotating(model, x, batch), clock, repeats)
-        p50[str(batch)], p99[str(batch)] = (round(float(q), 2) for q in np.percentile(times, (50, 99)))
+        call = _rotating(model, x, batch)
+        rounds = [np.percentile(_times_us(call, clock, repeats), (50, 99)) for _ in range(_ROUNDS)]
+        p50[str(batch)], p99[str(batch)] = (round(float(q), 2) for q in np.min(rounds, axis=0))
     refused = ""
     if not difference <= tolerance:
         refused = f"differs from the trained model by {difference:.3g}, more than {tolerance:.3g}"
