@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -71,9 +72,19 @@ def postmaster(layout: Layout) -> psutil.Process:
     return psutil.Process(int((layout.postgres / "postmaster.pid").read_text().split()[0]))
 
 
+def running(processes: list[psutil.Process], timeout_s: float = 10) -> list[psutil.Process]:
+    """Those that still run after the time; one that has ended and that nobody has asked about does not."""
+    _, alive = psutil.wait_procs(processes, timeout=timeout_s)
+    left = []
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                left.append(process)
+    return left
+
+
 def ended(process: psutil.Process) -> bool:
-    _, alive = psutil.wait_procs([process], timeout=10)
-    return not alive
+    return not running([process])
 
 
 @pytest.fixture
@@ -174,8 +185,7 @@ async def up(repository: Path, layout: Layout) -> AsyncIterator[asyncio.subproce
     if process.returncode is None:
         process.send_signal(signal.SIGTERM)
         await process.communicate()
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert alive == []
+    assert running(children) == []
 
 
 async def test_a_killed_database_ends_the_run_with_one_line(up: asyncio.subprocess.Process, layout: Layout) -> None:
@@ -199,8 +209,7 @@ async def test_a_killed_run_leaves_no_process_behind(up: asyncio.subprocess.Proc
     assert len(children) >= 10
     up.kill()
     await up.communicate()
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert alive == []
+    assert running(children, 20) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
