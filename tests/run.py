@@ -61,7 +61,8 @@ def main(what: str) -> None:
         run("ruff", str(BIN / "ruff"), "check", ".")
         run("mypy", str(BIN / "mypy"), *CODE)
         run("import-linter", str(BIN / "lint-imports"))
-        run("fast tests", *pytest, "-m", "not stack and not browser and not slow")
+        # A worker per core of the smallest machine; a file's tests share fixtures, so they stay together.
+        run("fast tests", *pytest, "-n", "2", "--dist", "loadfile", "-m", "not stack and not browser and not slow")
     elif what == "lint":
         lint()
     elif what == "all":
