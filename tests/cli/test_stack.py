@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 import pytest
 
+from tapelab.cli.commands.stack import down
 from tapelab.cli.stack.layout import Layout, StackFile
 from tapelab.cli.stack.ports import free_port
 from tapelab.cli.stack.postgres import EmbeddedPostgres, stop_orphan
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.slow
 HOLDER = """
 import os, sys, time
 from pathlib import Path
+from tapelab.cli.commands.stack import down
 from tapelab.cli.stack.layout import Layout
 with Layout(Path(sys.argv[1])).owned():
     print("owned", flush=True)
@@ -46,6 +48,7 @@ with Layout(Path(sys.argv[1])).owned():
 PARENT = """
 import asyncio, sys, time
 from pathlib import Path
+from tapelab.cli.commands.stack import down
 from tapelab.cli.stack.layout import Layout
 from tapelab.cli.stack.postgres import EmbeddedPostgres
 layout = Layout(Path(sys.argv[1]))
@@ -153,6 +156,20 @@ async def test_a_server_that_was_left_behind_is_stopped_and_its_data_found(layou
     server = postmaster(layout)
     await second.stop()
     assert ended(server)
+
+
+async def test_down_stops_a_database_that_was_left_behind(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout.make()
+    await EmbeddedPostgres(layout).start()
+    left = postmaster(layout)
+    monkeypatch.setenv("TAPELAB_RUN_DIR", str(layout.root))
+    await asyncio.to_thread(down)
+    assert "left behind" in capsys.readouterr().out
+    assert ended(left)
+    down()
+    assert capsys.readouterr().out == "no stack is running\n"
 
 
 def test_a_foreign_process_with_the_number_of_a_dead_server_is_left_alone(layout: Layout) -> None:

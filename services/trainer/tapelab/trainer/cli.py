@@ -60,7 +60,7 @@ def train_local(
     settings, clock, out = settings or CommonSettings(), clock or SystemClock(), Path(out_dir)
     config = load_config(Path(config_path))
     instruments, pipeline = load_instruments(settings.config_dir), load_pipeline(settings.config_dir)
-    _make_folder(out)
+    make_folder(out)
     store = ArtifactStore(out / "artifacts")
 
     async def work() -> dict[str, Any]:
@@ -106,7 +106,7 @@ def dataset_local(
     config = load_config(Path(config_path))
     instruments = load_instruments(settings.config_dir)
     report = _reporter(on_progress)
-    _make_folder(out)
+    make_folder(out)
 
     async def work() -> dict[str, Any]:
         async with open_source(config, settings, clock, instruments) as source:
@@ -141,7 +141,12 @@ def dataset_local(
     return result
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Make the folder that a command writes to.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

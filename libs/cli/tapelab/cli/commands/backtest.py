@@ -49,13 +49,14 @@ def backtest(
 ) -> None:
     """KPIs, equity and trades of a model on a tape, by the decision rule and the steps of the live way."""
     from tapelab.trainer.backtest import Settings, backtest_model, model_config, read_tape
+    from tapelab.trainer.cli import make_folder
     from tapelab.trainer.config import SourceConfig
 
     check_config_dir(config_dir)
     latency = _latency(latency_ms, latencies, seed)
     if threshold is not None and not math.isfinite(threshold):
         raise ConfigError("--threshold", expected="a finite number", actual=str(threshold), remedy="correct it")
-    _make_folder(out)
+    make_folder(out)
     instruments = load_instruments(config_dir)
     manifest, store = _find(model)
     config = model_config(manifest)
@@ -146,15 +147,3 @@ def _find(model: str) -> tuple[Manifest, ArtifactStore]:
             return row.manifest, ArtifactStore(stack.settings.artifacts)
 
     return run(registered())
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {out}",
-            expected="a folder, or a path at which one can be made",
-            actual="a file of that name" if out.is_file() else str(error.strerror),
-            remedy="name another folder with --out",
-        ) from error

@@ -113,7 +113,10 @@ def down() -> None:
     layout = default_layout()
     owner = layout.owner()
     if owner is None:
-        left = layout.postgres.is_dir() and stop_orphan(layout.postgres)
+        left = False
+        if layout.postgres.is_dir():
+            with layout.owned():  # so that no stack starts on it meanwhile
+                left = stop_orphan(layout.postgres)
         print("stopped PostgreSQL, which a killed run had left behind" if left else "no stack is running")
         return
     os.kill(owner, signal.SIGTERM)

@@ -54,7 +54,7 @@ class Job:
         """Bring the pointers to where a run begins.
 
         Every run reads its source from the start, and an earlier run's models may have been trained on what
-        comes, so they are retired first (recorded, and back with a rollback). What an earlier run left in the
+        comes, so they are retired first (recorded, and back with a forced rollback). What an earlier run left in the
         queue would be trained ahead of this run's own, on a stream that has ended: it is stopped.
         """
         pool = await create_pool(self._settings.postgres_dsn)
