@@ -9,7 +9,7 @@ import pytest
 from tapelab.api.middleware import MAX_BODY_BYTES
 from tapelab.common import topics
 from tapelab.common.codec import decode
-from tapelab.trainer.config import parse_config
+from tapelab.common.experiments.config import parse_config
 from tests.services.api.conftest import problem
 
 

@@ -33,4 +33,6 @@ VARIANTS: Final = tuple(
 )
 
 #: Feature sets by name, as ``config/pipeline.yaml`` and experiments refer to them.
-FEATURE_SETS: Final[dict[str, FeatureSet]] = {each.name: each for each in (CORE, FULL, TECHNICAL, FULL_DAYS, *VARIANTS, CORE_RAW)}
+FEATURE_SETS: Final[dict[str, FeatureSet]] = {
+    each.name: each for each in (CORE, FULL, TECHNICAL, FULL_DAYS, *VARIANTS, CORE_RAW)
+}
