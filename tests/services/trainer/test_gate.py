@@ -105,7 +105,7 @@ def test_many_trials_on_the_same_data_raise_the_bar_and_the_rule_shows_them() ->
     assert rule.value is not None
     assert rule.value < rule.limit == 0.95
     assert rule.evidence["n_trials"] == 200
-    assert "as the best of 200 trials on this data (counted in the table trials)" in rule.reason
+    assert "as the best of 200 trials on this data, worth 200.0 independent ones (counted in" in rule.reason
     assert failed(evaluation=many) == ["deflated_sharpe"]
 
 

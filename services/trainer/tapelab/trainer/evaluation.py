@@ -98,7 +98,11 @@ def discount(evaluation: Evaluation, config: ExperimentConfig, history: History 
     """
     found = deflate(evaluation.model_blocks, round(config.gate.block_s * SECOND_NS), history)
     pooled = evaluation.metrics["pooled"]
-    told = {"deflated_sharpe": found.deflated, "n_trials": found.n_trials}
+    told = {
+        "deflated_sharpe": found.deflated,
+        "n_trials": found.n_trials,
+        "effective_trials": found.effective_trials,
+    }
     metrics = evaluation.metrics | {
         "pooled": pooled | {"model": pooled["model"] | plain(told)},
         "trials": plain(found.described(len(evaluation.model_blocks))),

@@ -152,6 +152,7 @@ def deflated_rule(found: Deflation, gate: GateConfig) -> GateRule:
     """
     defined = not math.isnan(found.deflated)
     trials = "1 trial" if found.n_trials == 1 else f"the best of {found.n_trials} trials"
+    worth = "" if found.n_trials == 1 else f", worth {found.effective_trials:.1f} independent ones"
     counted = f"counted in {found.where}" if found.where else "nothing counts trials here"
     pbo = found.overfitting
     overfitted = pbo.reason or f"{pbo.pbo:.2f} among {pbo.n_trials} trials"
@@ -161,11 +162,12 @@ def deflated_rule(found: Deflation, gate: GateConfig) -> GateRule:
         passed=defined and found.deflated >= gate.min_deflated_sharpe,
         value=found.deflated if defined else None,
         limit=gate.min_deflated_sharpe,
-        reason=f"probability {probability} that the Sharpe ratio is above zero, as {trials} on this data ({counted}), "
-        f"at least {gate.min_deflated_sharpe:g} is needed; probability of overfitting: {overfitted}",
+        reason=f"probability {probability} that the Sharpe ratio is above zero, as {trials} on this data{worth} "
+        f"({counted}), at least {gate.min_deflated_sharpe:g} is needed; probability of overfitting: {overfitted}",
         evidence=plain(
             {
                 "n_trials": found.n_trials,
+                "effective_trials": found.effective_trials,
                 "probabilistic_sharpe": found.probabilistic,
                 "expected_maximum_sharpe": found.expected_maximum,
                 "pbo": pbo.pbo,
