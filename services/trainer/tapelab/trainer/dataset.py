@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
+from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.trainer.etl import SymbolData
 
 
@@ -66,15 +67,15 @@ class Samples(NamedTuple):
             return "" if kinds > 1 else f"{kinds} different returns in {len(rows)} samples"
         moved = self.learnable(rows)
         ups = int(self.up[moved].sum())
-        return "" if 0 < ups < len(moved) else f"{ups} ups and {len(moved) - ups} downs"
+        if 0 < ups < len(moved):
+            return ""
+        still = len(rows) - len(moved)
+        neither = f", and {still} samples whose price did not move or touched no barrier in time" if still else ""
+        return f"{ups} ups and {len(moved) - ups} downs{neither}"
 
 
-def pool(symbols: Sequence[SymbolData], *, regression: bool = False) -> Samples:
-    """The samples of all symbols.
-
-    Args:
-        symbols: of one experiment.
-        regression: whether its label is one.
+def pool(symbols: Sequence[SymbolData], config: ExperimentConfig = ExperimentConfig()) -> Samples:
+    """The samples of all symbols of an experiment.
 
     Raises:
         SourceError: there are none, or all move the same way.
@@ -98,16 +99,29 @@ def pool(symbols: Sequence[SymbolData], *, regression: bool = False) -> Samples:
             )
         )
     columns: list[Any] = [np.concatenate(column) for column in zip(*(part[:-1] for part in parts), strict=True)]
-    samples = Samples(*columns)._replace(regression=regression)
+    samples = Samples(*columns)._replace(regression=config.regression)
     lacking = samples.lacking(np.arange(samples.n))
     if lacking:
         raise SourceError(
             "the span gives nothing to learn from",
-            expected="samples of both signs, after warm-up and with a known label",
-            actual=f"{samples.n} samples from {sum(len(d.bars) for d in symbols)} bars: {lacking}",
+            expected=f"samples {'of different returns' if config.regression else 'of both signs'}: from bar "
+            f"{config.features.warmup} of a day on, when {config.feature_set} is warm, and with a label "
+            f"({config.label.reach}) that ends within the session and on the tape",
+            actual=f"{_shortage(symbols)}, which makes {samples.n} samples: {lacking}",
             remedy="take a longer span, smaller bars or a shorter horizon",
         )
     return samples
+
+
+def _shortage(symbols: Sequence[SymbolData]) -> str:
+    """How many bars there were, and what became of them."""
+    bars = sum(len(data.bars) for data in symbols)
+    longest = max((int(np.unique(data.bars["day"], return_counts=True)[1].max()) for data in symbols), default=0)
+    usable = sum(int(data.usable.sum()) for data in symbols)
+    known = sum(int((data.usable & data.labels.valid).sum()) for data in symbols)
+    events = sum(int((data.usable & data.labels.valid & data.events).sum()) for data in symbols)
+    told = f"{bars} bars (at most {longest} in a day), {usable} of them warm, {known} with a known label"
+    return told if events == known else f"{told}, {events} of these events"
 
 
 def save_binary(

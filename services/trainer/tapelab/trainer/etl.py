@@ -36,6 +36,7 @@ class SymbolData(NamedTuple):
         usable: the live rule would decide on the row: warm and not after a gap.
         costs: costs per side.
         frictions: what fills pay beyond them.
+        timezone: the exchange's, IANA name.
     """
 
     span: Span
@@ -48,6 +49,7 @@ class SymbolData(NamedTuple):
     usable: npt.NDArray[np.bool_]
     costs: CostModel
     frictions: Frictions = Frictions()
+    timezone: str = "UTC"
 
     @property
     def tick(self) -> npt.NDArray[np.float64]:
@@ -119,4 +121,5 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         usable=features.warm & ~features.after_gap,
         costs=costs,
         frictions=(config.costs or instrument.costs).frictions,
+        timezone=instruments.sessions[instrument.session].timezone,
     )

@@ -194,7 +194,7 @@ class _Run:
                 0.08 + 0.07 * number / len(loaded),
                 {"symbol": item.span.symbol, "bars": len(symbols[-1].bars)},
             )
-        samples = await self._thread("etl", lambda: pool(symbols, regression=config.regression))
+        samples = await self._thread("etl", pool, symbols, config)
         await self._report("samples", 0.15, {"samples": samples.n, "features": samples.x.shape[1]})
         return symbols, samples, digest
 

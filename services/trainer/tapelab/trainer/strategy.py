@@ -53,12 +53,16 @@ class Strategy(NamedTuple):
 
 
 class SymbolPeriod(NamedTuple):
-    """One symbol's backtest over one period; ``ts_ns`` and ``day`` are those of its bars."""
+    """One symbol's backtest over one period.
+
+    ``ts_ns`` and ``day`` are those of its bars, ``timezone`` is its exchange's.
+    """
 
     symbol: str
     ts_ns: npt.NDArray[np.int64]
     day: npt.NDArray[np.int32]
     result: BacktestResult
+    timezone: str = "UTC"
 
 
 def calibrate(
@@ -107,7 +111,7 @@ def backtest_period(
         bars = data.bars[rows]
         columns, scaled = backtest_arguments(data, rows, strategy, config)
         result = run_backtest(*columns, **scaled)
-        periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result))
+        periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result, data.timezone))
     return periods
 
 

@@ -113,6 +113,12 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     time_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
 
     @property
+    def reach(self) -> str:
+        """How far a label looks, for people."""
+        far = f"{self.horizon_s:g} s" if self.horizon_trades is None else f"{self.horizon_trades} trades"
+        return f"up to {far}" if self.kind == "triple_barrier" else far
+
+    @property
     def strangers(self) -> list[str]:
         """Fields that were set but say nothing to the other settings."""
         idle = []
