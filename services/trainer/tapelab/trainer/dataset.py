@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
 from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.quant.labels.meta import directed
 from tapelab.trainer.etl import SymbolData
 
 
@@ -20,7 +21,7 @@ class Samples(NamedTuple):
 
     Args:
         x: float32 ``(n, n_features)``.
-        up: int8 ``(n,)``, 1 where the return is positive.
+        up: int8 ``(n,)``, 1 where the return (of a meta-label: that of the bet) is positive.
         moved: bool ``(n,)``, false where the price did not change: a classifier calibrates on such rows but does
             not learn from them.
         ret: f64 ``(n,)``, log return from entry to exit.
@@ -30,7 +31,8 @@ class Samples(NamedTuple):
         day: i32 ``(n,)``, trading day YYYYMMDD.
         target: f64 ``(n,)``, what a regression predicts.
         tick: f64 ``(n,)``, tick size over the price at the bar's close.
-        regression: ``target`` is learnt; else ``up`` is.
+        side: int8 ``(n,)``, what a meta-label's first rule takes, never 0; 0 for other labels.
+        kind: of the label; a regression learns ``target``, the others ``up``.
     """
 
     x: npt.NDArray[np.float32]
@@ -44,7 +46,17 @@ class Samples(NamedTuple):
     day: npt.NDArray[np.int32]
     target: npt.NDArray[np.float64]
     tick: npt.NDArray[np.float64]
-    regression: bool = False
+    side: npt.NDArray[np.int8]
+    kind: str = "sign_return"
+
+    @property
+    def regression(self) -> bool:
+        """Whether models predict a number."""
+        return self.kind == "regression"
+
+    def directed(self, rows: npt.NDArray[np.intp], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Scores of some rows as they are traded: about the price, whatever the model was asked."""
+        return directed(scores, self.side[rows]) if self.kind == "meta" else scores
 
     @property
     def n(self) -> int:
@@ -96,10 +108,11 @@ def pool(symbols: Sequence[SymbolData], config: ExperimentConfig = ExperimentCon
                 day=data.bars["day"][rows],
                 target=data.target[rows],
                 tick=data.tick[rows],
+                side=np.zeros(len(rows), np.int8) if data.side is None else data.side[rows],
             )
         )
     columns: list[Any] = [np.concatenate(column) for column in zip(*(part[:-1] for part in parts), strict=True)]
-    samples = Samples(*columns)._replace(regression=config.regression)
+    samples = Samples(*columns)._replace(kind=config.label.kind)
     lacking = samples.lacking(np.arange(samples.n))
     if lacking:
         raise SourceError(

@@ -75,7 +75,7 @@ def evaluate(outcomes: Sequence[FoldOutcome], samples: Samples, config: Experime
         },
         "by_symbol": _by_symbol(model),
         "calibration": score_calibration(samples, tested, scores),
-        "deciles": _deciles(scores, samples.ret[tested]),
+        "deciles": _deciles(samples.directed(tested, scores), samples.ret[tested]),
         "by_hour_local": _slices(by_local_time(model, block_ns, hour_of_day)),
         "by_weekday_local": _slices(by_local_time(model, block_ns, weekday)),
     }

@@ -228,7 +228,7 @@ def fit_trees(
 
 def calibrated(model: Scorer, samples: Samples, rows: Rows, config: ExperimentConfig) -> Strategy:
     """A model with what its scores are worth on some rows."""
-    scores = model.scores(samples.x[rows])
+    scores = samples.directed(rows, model.scores(samples.x[rows]))
     return Strategy(model, calibrate(scores, samples.ret[rows], samples.tick[rows], config))
 
 
