@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import ModelMismatch
+from tapelab.common.experiments.config import ExperimentConfig, SourceConfig, Span, parse_config
 from tapelab.common.instruments import Instruments
 from tapelab.common.serving.load import Artifacts, ServingModel, load_model
 from tapelab.common.serving.manifest import Manifest
@@ -20,7 +21,6 @@ from tapelab.quant.backtest.results import BacktestResult
 from tapelab.quant.bars.rules import eligible
 from tapelab.quant.features import FEATURE_SETS
 from tapelab.quant.ticks import Ticks
-from tapelab.trainer.config import ExperimentConfig, SourceConfig, Span, parse_config
 from tapelab.trainer.etl import SymbolData, compute
 from tapelab.trainer.progress import Report
 from tapelab.trainer.sources import FileSource, SymbolTicks
@@ -56,13 +56,14 @@ class Backtested(NamedTuple):
 
 
 class _Served:
-    """A model as a scorer."""
+    """A model as a scorer of one symbol."""
 
-    def __init__(self, model: ServingModel) -> None:
+    def __init__(self, model: ServingModel, symbol: str) -> None:
         self._model = model
+        self._symbol = symbol
 
     def scores(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        return self._model.predict(x)
+        return self._model.predict(x, [self._symbol])
 
 
 def model_config(manifest: Manifest) -> ExperimentConfig:
@@ -125,7 +126,7 @@ def backtest_model(
     limits = data.frictions._replace(max_long=settings.max_long, max_short=settings.max_short)
     data = data._replace(frictions=limits)
     threshold = manifest.decision.threshold if settings.threshold is None else settings.threshold
-    strategy = Strategy(_Served(model), manifest.calibration.slope, threshold)
+    strategy = Strategy(_Served(model, item.span.symbol), manifest.calibration, threshold)
     columns, named = backtest_arguments(data, slice(0, len(data.bars)), strategy, config, settings.lots)
     result = run_backtest(*columns, **named)
     return Backtested(

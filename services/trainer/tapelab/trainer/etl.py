@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
+from tapelab.common.experiments.config import ExperimentConfig, Span
 from tapelab.common.instruments import Instruments
 from tapelab.quant.backtest.costs import CostModel, Frictions
 from tapelab.quant.backtest.fills import fills_after_latency
@@ -18,7 +19,6 @@ from tapelab.quant.bars.rules import eligible
 from tapelab.quant.dtypes import TICK_COLUMNS, BarFlag
 from tapelab.quant.features import FeatureRows, compute_features
 from tapelab.quant.labels.fixed_horizon import Labels
-from tapelab.trainer.config import ExperimentConfig, Span
 from tapelab.trainer.labelling import LabelledBars, label_bars
 from tapelab.trainer.sources import SymbolTicks
 
@@ -48,6 +48,12 @@ class SymbolData(NamedTuple):
     usable: npt.NDArray[np.bool_]
     costs: CostModel
     frictions: Frictions = Frictions()
+
+    @property
+    def tick(self) -> npt.NDArray[np.float64]:
+        """Tick size over the price at each bar's close."""
+        tick: npt.NDArray[np.float64] = self.costs.tick_size / self.bars["close"]
+        return tick
 
     @property
     def session_end(self) -> npt.NDArray[np.bool_]:
