@@ -11,6 +11,7 @@ import pytest
 from tapelab.common.errors import ModelMismatch
 from tapelab.common.serving.load import load_manifest, load_model
 from tapelab.common.serving.manifest import LabelSpec, encode_manifest
+from tapelab.common.serving.primary import PrimaryRule
 from tapelab.trainer.export import to_onnx
 from tests.common.serving.models import MemoryStore, booster, manifest, model_onnx, model_txt, regression, rows
 
@@ -135,3 +136,20 @@ def test_a_manifest_is_found_by_its_digest_and_checked(store: MemoryStore) -> No
     assert load_manifest(digest, store) == original
     with pytest.raises(ModelMismatch, match=r"the manifest abababababab cannot be read"):
         load_manifest("ab" * 32, store)
+
+
+def test_a_first_rule_belongs_to_a_meta_label_and_reads_one_of_its_features(store: MemoryStore) -> None:
+    good = LabelSpec(kind="meta", horizon_ns=1, primary=PrimaryRule(feature="b", threshold=1.0))
+    model = load_model(manifest(files(store), label=good), store)
+    x = rows(60)
+    side = np.where(np.abs(x[:, 1]) > 1.0, np.sign(x[:, 1]), 0.0)
+    wanted = 0.5 + side * np.maximum(booster().predict(x) - 0.5, 0.0)
+    np.testing.assert_allclose(model.predict(x), wanted, rtol=0, atol=1e-15)
+    wrong = (
+        LabelSpec(kind="meta", horizon_ns=1),
+        LabelSpec(horizon_ns=1, primary=PrimaryRule(feature="b")),
+        LabelSpec(kind="meta", horizon_ns=1, primary=PrimaryRule(feature="z")),
+    )
+    for label in wrong:
+        with pytest.raises(ModelMismatch, match="a first rule over one of its features where its label is a meta"):
+            load_model(manifest(files(store), label=label), store)

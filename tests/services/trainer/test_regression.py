@@ -44,7 +44,7 @@ def symbols(target: str) -> tuple[SymbolData, ...]:
 
 @functools.cache
 def samples(target: str) -> Samples:
-    return pool(symbols(target), regression=True)
+    return pool(symbols(target), config(**label(target)))
 
 
 def promoted(manifest: Manifest) -> bytes:

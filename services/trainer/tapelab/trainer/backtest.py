@@ -124,7 +124,8 @@ def backtest_model(
     if settings.latency is not None:
         data = data._replace(fill_price=_fills(data, item.ticks, settings.latency, instruments))
     limits = data.frictions._replace(max_long=settings.max_long, max_short=settings.max_short)
-    data = data._replace(frictions=limits)
+    # A served model knows its first rule itself.
+    data = data._replace(frictions=limits, side=None)
     threshold = manifest.decision.threshold if settings.threshold is None else settings.threshold
     strategy = Strategy(_Served(model, item.span.symbol), manifest.calibration, threshold)
     columns, named = backtest_arguments(data, slice(0, len(data.bars)), strategy, config, settings.lots)

@@ -114,7 +114,7 @@ def dataset_local(
             loaded = await source.load(config, spans, report)
         await report("computing bars and features", 0.3, {})
         symbols = [compute(item, config, instruments) for item in loaded]
-        samples = pool(symbols, regression=config.regression)
+        samples = pool(symbols, config)
         folds = split(samples, config)
         await report("writing", 0.8, {"samples": samples.n})
         names = [span.symbol for span in spans]

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.quant.labels.meta import directed
 from tapelab.trainer.etl import SymbolData
 
 
@@ -19,7 +21,7 @@ class Samples(NamedTuple):
 
     Args:
         x: float32 ``(n, n_features)``.
-        up: int8 ``(n,)``, 1 where the return is positive.
+        up: int8 ``(n,)``, 1 where the return (of a meta-label: that of the bet) is positive.
         moved: bool ``(n,)``, false where the price did not change: a classifier calibrates on such rows but does
             not learn from them.
         ret: f64 ``(n,)``, log return from entry to exit.
@@ -29,7 +31,8 @@ class Samples(NamedTuple):
         day: i32 ``(n,)``, trading day YYYYMMDD.
         target: f64 ``(n,)``, what a regression predicts.
         tick: f64 ``(n,)``, tick size over the price at the bar's close.
-        regression: ``target`` is learnt; else ``up`` is.
+        side: int8 ``(n,)``, what a meta-label's first rule takes, never 0; 0 for other labels.
+        kind: of the label; a regression learns ``target``, the others ``up``.
     """
 
     x: npt.NDArray[np.float32]
@@ -43,7 +46,17 @@ class Samples(NamedTuple):
     day: npt.NDArray[np.int32]
     target: npt.NDArray[np.float64]
     tick: npt.NDArray[np.float64]
-    regression: bool = False
+    side: npt.NDArray[np.int8]
+    kind: str = "sign_return"
+
+    @property
+    def regression(self) -> bool:
+        """Whether models predict a number."""
+        return self.kind == "regression"
+
+    def directed(self, rows: npt.NDArray[np.intp], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Scores of some rows as they are traded: about the price, whatever the model was asked."""
+        return directed(scores, self.side[rows]) if self.kind == "meta" else scores
 
     @property
     def n(self) -> int:
@@ -66,15 +79,15 @@ class Samples(NamedTuple):
             return "" if kinds > 1 else f"{kinds} different returns in {len(rows)} samples"
         moved = self.learnable(rows)
         ups = int(self.up[moved].sum())
-        return "" if 0 < ups < len(moved) else f"{ups} ups and {len(moved) - ups} downs"
+        if 0 < ups < len(moved):
+            return ""
+        still = len(rows) - len(moved)
+        neither = f", and {still} samples whose price did not move or touched no barrier in time" if still else ""
+        return f"{ups} ups and {len(moved) - ups} downs{neither}"
 
 
-def pool(symbols: Sequence[SymbolData], *, regression: bool = False) -> Samples:
-    """The samples of all symbols.
-
-    Args:
-        symbols: of one experiment.
-        regression: whether its label is one.
+def pool(symbols: Sequence[SymbolData], config: ExperimentConfig = ExperimentConfig()) -> Samples:
+    """The samples of all symbols of an experiment.
 
     Raises:
         SourceError: there are none, or all move the same way.
@@ -95,19 +108,33 @@ def pool(symbols: Sequence[SymbolData], *, regression: bool = False) -> Samples:
                 day=data.bars["day"][rows],
                 target=data.target[rows],
                 tick=data.tick[rows],
+                side=np.zeros(len(rows), np.int8) if data.side is None else data.side[rows],
             )
         )
     columns: list[Any] = [np.concatenate(column) for column in zip(*(part[:-1] for part in parts), strict=True)]
-    samples = Samples(*columns)._replace(regression=regression)
+    samples = Samples(*columns)._replace(kind=config.label.kind)
     lacking = samples.lacking(np.arange(samples.n))
     if lacking:
         raise SourceError(
             "the span gives nothing to learn from",
-            expected="samples of both signs, after warm-up and with a known label",
-            actual=f"{samples.n} samples from {sum(len(d.bars) for d in symbols)} bars: {lacking}",
+            expected=f"samples {'of different returns' if config.regression else 'of both signs'}: from bar "
+            f"{config.features.warmup} of a day on, when {config.feature_set} is warm, and with a label "
+            f"({config.label.reach}) that ends within the session and on the tape",
+            actual=f"{_shortage(symbols)}, which makes {samples.n} samples: {lacking}",
             remedy="take a longer span, smaller bars or a shorter horizon",
         )
     return samples
+
+
+def _shortage(symbols: Sequence[SymbolData]) -> str:
+    """How many bars there were, and what became of them."""
+    bars = sum(len(data.bars) for data in symbols)
+    longest = max((int(np.unique(data.bars["day"], return_counts=True)[1].max()) for data in symbols), default=0)
+    usable = sum(int(data.usable.sum()) for data in symbols)
+    known = sum(int((data.usable & data.labels.valid).sum()) for data in symbols)
+    events = sum(int((data.usable & data.labels.valid & data.events).sum()) for data in symbols)
+    told = f"{bars} bars (at most {longest} in a day), {usable} of them warm, {known} with a known label"
+    return told if events == known else f"{told}, {events} of these events"
 
 
 def save_binary(

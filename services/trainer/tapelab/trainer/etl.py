@@ -19,6 +19,7 @@ from tapelab.quant.bars.rules import eligible
 from tapelab.quant.dtypes import TICK_COLUMNS, BarFlag
 from tapelab.quant.features import FeatureRows, compute_features
 from tapelab.quant.labels.fixed_horizon import Labels
+from tapelab.quant.labels.meta import meta_labels
 from tapelab.trainer.labelling import LabelledBars, label_bars
 from tapelab.trainer.sources import SymbolTicks
 
@@ -36,6 +37,8 @@ class SymbolData(NamedTuple):
         usable: the live rule would decide on the row: warm and not after a gap.
         costs: costs per side.
         frictions: what fills pay beyond them.
+        timezone: the exchange's, IANA name.
+        side: int8, what a meta-label's first rule takes; None for other labels.
     """
 
     span: Span
@@ -48,6 +51,8 @@ class SymbolData(NamedTuple):
     usable: npt.NDArray[np.bool_]
     costs: CostModel
     frictions: Frictions = Frictions()
+    timezone: str = "UTC"
+    side: npt.NDArray[np.int8] | None = None
 
     @property
     def tick(self) -> npt.NDArray[np.float64]:
@@ -107,16 +112,24 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
     features = compute_features(bars, config.features, instrument.tick_size)
     costs = cost_model(symbol, config, instruments)
     labelled: LabelledBars = label_bars(bars, tick_ts, tick_price, config, costs)
+    labels, side = labelled.labels, None
+    if config.label.primary is not None:
+        side = config.label.primary.side(features.values, config.features.names)
+        judged = meta_labels(labels, side)
+        # The label is the bet's; the return stays the price's, which the calibration and the deciles are about.
+        labels = judged._replace(ret=np.where(judged.valid, labels.ret, np.nan))
     fills = fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
     return SymbolData(
         span=item.span,
         bars=bars,
         features=features,
-        labels=labelled.labels,
+        labels=labels,
         events=labelled.events,
         target=labelled.target,
         fill_price=fills,
         usable=features.warm & ~features.after_gap,
         costs=costs,
         frictions=(config.costs or instrument.costs).frictions,
+        timezone=instruments.sessions[instrument.session].timezone,
+        side=side,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig
+from tapelab.common.sources.local_time import utc_offset_ns
 from tapelab.common.storage.ledger import History
 from tapelab.quant.backtest.results import TRADING_DAYS_PER_YEAR, max_drawdown, sortino
 from tapelab.quant.metrics.trading import Slices, by_key, hit_rate, hour_of_day, return_by_score, weekday
@@ -74,10 +75,9 @@ def evaluate(outcomes: Sequence[FoldOutcome], samples: Samples, config: Experime
         },
         "by_symbol": _by_symbol(model),
         "calibration": score_calibration(samples, tested, scores),
-        "deciles": _deciles(scores, samples.ret[tested]),
-        # Blocks of an hour or less lie within one; longer ones count where they begin.
-        "by_hour_utc": _slices(by_key(hour_of_day(numbers * block_ns), model_blocks)),
-        "by_weekday_utc": _slices(by_key(weekday(numbers * block_ns), model_blocks)),
+        "deciles": _deciles(samples.directed(tested, scores), samples.ret[tested]),
+        "by_hour_local": _slices(by_local_time(model, block_ns, hour_of_day)),
+        "by_weekday_local": _slices(by_local_time(model, block_ns, weekday)),
     }
     return Evaluation(
         model_blocks=model_blocks,
@@ -116,6 +116,26 @@ def block_returns(periods: Sequence[SymbolPeriod], block_ns: int) -> tuple[Ints,
     net = np.concatenate([period.result.net_return for period in periods])
     blocks, of_block = np.unique(ts // block_ns, return_inverse=True)
     return blocks, np.bincount(of_block, weights=net, minlength=len(blocks)).astype(np.float64)
+
+
+def by_local_time(periods: Sequence[SymbolPeriod], block_ns: int, key_of: Callable[[Ints, int | Ints], Ints]) -> Slices:
+    """Net return per block, cut by the hour or the weekday of each symbol's own exchange.
+
+    A block of several exchanges is one observation for each hour that their clocks show; blocks of an hour or less lie
+    within one, longer ones count where they begin.
+
+    Args:
+        periods: of the model.
+        block_ns: length of a block.
+        key_of: from event times and their zone's offsets to the key.
+    """
+    starts = [period.ts_ns // block_ns * block_ns for period in periods]
+    keys = [key_of(start, utc_offset_ns(start, period.timezone)) for start, period in zip(starts, periods, strict=True)]
+    both = np.stack([np.concatenate(starts), np.concatenate(keys)], axis=1)
+    net = np.concatenate([period.result.net_return for period in periods])
+    cells, of_cell = np.unique(both, axis=0, return_inverse=True)
+    total = np.bincount(of_cell.reshape(-1), weights=net, minlength=len(cells)).astype(np.float64)
+    return by_key(cells[:, 1], total)
 
 
 def plain(value: Any) -> Any:

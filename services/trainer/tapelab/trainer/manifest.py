@@ -48,7 +48,9 @@ def build_manifest(
         feature_set_id=config.features.id,
         feature_names=config.features.names,
         bar_spec=config.bars,
-        label=LabelSpec(kind=config.label.kind, horizon_ns=config.horizon_ns),
+        label=LabelSpec(
+            kind=config.label.kind, horizon_ns=config.horizon_ns, primary=config.label.primary or msgspec.UNSET
+        ),
         normaliser=final.normaliser or "feature_set",
         calibration=strategy.calibration,
         decision=Decision(

@@ -158,9 +158,8 @@ class _Run:
             "manifest", build_manifest, proven, config, deps.code_version, deps.experiment_id, deps.clock.now_ns()
         )
         rows = samples.x[measured], [symbols[index].span.symbol for index in samples.symbol[measured]]
-        stored = await self._thread(
-            "store", self._store, manifest, exported, rows, final.model.scores(final.samples.x[measured])
-        )
+        trained = final.samples.directed(measured, final.model.scores(final.samples.x[measured]))
+        stored = await self._thread("store", self._store, manifest, exported, rows, trained)
         async with deps.finishing() as finish:
             pointer = await self._register(manifest, rules, good)
             self._lap("total", started_ns)
@@ -194,7 +193,7 @@ class _Run:
                 0.08 + 0.07 * number / len(loaded),
                 {"symbol": item.span.symbol, "bars": len(symbols[-1].bars)},
             )
-        samples = await self._thread("etl", lambda: pool(symbols, regression=config.regression))
+        samples = await self._thread("etl", pool, symbols, config)
         await self._report("samples", 0.15, {"samples": samples.n, "features": samples.x.shape[1]})
         return symbols, samples, digest
 

@@ -14,6 +14,7 @@ from tapelab.common.serving.manifest import Calibration
 from tapelab.quant.backtest.costs import round_trip_cost_fractions
 from tapelab.quant.backtest.engine import run_backtest, sweep_thresholds
 from tapelab.quant.backtest.results import BacktestResult
+from tapelab.quant.labels.meta import directed
 from tapelab.trainer.etl import SymbolData
 
 _Any = npt.NDArray[np.generic]
@@ -49,16 +50,23 @@ class Strategy(NamedTuple):
         """Of a symbol's bars, as a fraction of the price."""
         if rows.stop <= rows.start:
             return np.empty(0)
-        return self.calibration.expected_return(self.model.scores(data.features.values[rows]), data.tick[rows])
+        scores = self.model.scores(data.features.values[rows])
+        if data.side is not None:
+            scores = directed(scores, data.side[rows])
+        return self.calibration.expected_return(scores, data.tick[rows])
 
 
 class SymbolPeriod(NamedTuple):
-    """One symbol's backtest over one period; ``ts_ns`` and ``day`` are those of its bars."""
+    """One symbol's backtest over one period.
+
+    ``ts_ns`` and ``day`` are those of its bars, ``timezone`` is its exchange's.
+    """
 
     symbol: str
     ts_ns: npt.NDArray[np.int64]
     day: npt.NDArray[np.int32]
     result: BacktestResult
+    timezone: str = "UTC"
 
 
 def calibrate(
@@ -107,7 +115,7 @@ def backtest_period(
         bars = data.bars[rows]
         columns, scaled = backtest_arguments(data, rows, strategy, config)
         result = run_backtest(*columns, **scaled)
-        periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result))
+        periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result, data.timezone))
     return periods
 
 

@@ -228,7 +228,7 @@ def fit_trees(
 
 def calibrated(model: Scorer, samples: Samples, rows: Rows, config: ExperimentConfig) -> Strategy:
     """A model with what its scores are worth on some rows."""
-    scores = model.scores(samples.x[rows])
+    scores = samples.directed(rows, model.scores(samples.x[rows]))
     return Strategy(model, calibrate(scores, samples.ret[rows], samples.tick[rows], config))
 
 
@@ -256,12 +256,13 @@ def _too_short(samples: Samples, config: ExperimentConfig, detail: str) -> Sourc
     # The smallest part that must hold an up and a down, and one sample for each test period.
     smallest = validation.min_train * min(validation.tune_fraction, 1.0 - validation.tune_fraction)
     needed = math.ceil(max(2.0 / smallest, validation.n_folds / (1.0 - validation.min_train)))
-    purged_s = config.label.horizon_s + config.latency_ms / 1e3 + validation.embargo_s
+    gap = f"{config.latency_ms / 1e3 + validation.embargo_s:g} s and a label's reach ({config.label.reach})"
+    kinds = "different returns" if config.regression else "ups and downs"
     days = f" of {len(np.unique(samples.day))} trading days" if validation.by == "session" else ""
     return SourceError(
         "the span is too short for the validation",
-        expected=f"at least {needed} samples for {validation.n_folds} folds, with ups and downs in every training and "
-        f"tune part after {purged_s:g} s before each cut are purged"
+        expected=f"at least {needed} samples for {validation.n_folds} folds, with {kinds} in every training and "
+        f"tune part after what lies within {gap} before each cut is purged"
         + (", and a trading day for each part of each fold" if days else ""),
         actual=f"{samples.n} samples{days}" + (f", and {detail}" if detail else ""),
         remedy="take a longer span or a later cut, fewer folds, smaller bars, or a shorter horizon or embargo",

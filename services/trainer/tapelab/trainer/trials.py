@@ -86,6 +86,8 @@ def config_digest(config: ExperimentConfig, spans: Sequence[Span]) -> str:
     # What an experiment does not ask for is not there, so that older trials keep their digests.
     if config.normaliser is None:
         del tried["normaliser"]
+    if config.label.primary is None:
+        del tried["label"]["primary"]
     # More figures about the same model are no other model.
     del tried["validation"]["combinatorial"]
     tried |= {"feature_set_id": config.features.id, "symbols": sorted(span.symbol for span in spans)}

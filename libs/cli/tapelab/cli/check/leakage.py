@@ -32,6 +32,7 @@ LABELS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "triple_barrier", "horizon_s": 60, "upper": 3, "lower": 3, "events": "cusum", "event_threshold": 1},
     {"kind": "triple_barrier", "horizon_trades": 200, "upper": 10, "lower": 10, "unit": "bps", "timeout": "sign"},
     {"kind": "regression", "horizon_s": 30, "target": "net"},
+    {"kind": "meta", "horizon_s": 30, "primary": {"feature": "flow_ewma_20", "threshold": 0.5}},
 )
 
 

@@ -93,7 +93,7 @@ def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instrum
 
 def check_folds(symbols: Sequence[SymbolData], config: ExperimentConfig) -> dict[str, list[Leak]]:
     """The experiment's folds: no label of an earlier part may still be open when the next part begins."""
-    samples = pool(symbols, regression=config.regression)
+    samples = pool(symbols, config)
     leaks = []
     for number, fold in enumerate(split(samples, config), start=1):
         for name, rows, later in (("training", fold.train, fold.tune), ("tune", fold.tune, fold.test)):
@@ -114,7 +114,7 @@ def check_normalisers(
         config: whose folds are taken.
         fit: what fits the figures.
     """
-    samples = pool(symbols, regression=config.regression)
+    samples = pool(symbols, config)
     folds = split(samples, config)
     names = [data.span.symbol for data in symbols]
     found: dict[str, list[Leak]] = {}

@@ -13,6 +13,7 @@ from msgspec import Meta
 from tapelab.common.errors import ConfigError
 from tapelab.common.experiments.misfit import explain, shown
 from tapelab.common.instruments import Costs
+from tapelab.common.serving.primary import PrimaryRule
 from tapelab.common.storage.jobs import NAME_PATTERN
 from tapelab.quant.backtest.decision import DecisionParams
 from tapelab.quant.bars.spec import BarSpec
@@ -90,6 +91,8 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``unit`` (multiples of a bar's ``volatility``, whose half-life is ``half_life`` bars, or ``bps``); where
     neither is, ``timeout`` says whether the label is 0 (such rows calibrate but do not train) or the sign of
     the return. ``regression``: the return itself, as ``target``: a log return, ticks, or what the costs leave.
+    ``meta``: whether the side that the rule ``primary`` takes earns over the horizon; a model learns which of its
+    bets to take, and never bets otherwise.
 
     ``events: cusum`` keeps the bars at which the move since the last event passed ``event_threshold`` times
     the volatility. ``weights`` weigh training rows by their uniqueness or the return that is their own;
@@ -98,7 +101,7 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     With ``horizon_trades``, ``horizon_s`` still is how long a position is held at most.
     """
 
-    kind: Literal["sign_return", "regression", "triple_barrier"] = "sign_return"
+    kind: Literal["sign_return", "regression", "triple_barrier", "meta"] = "sign_return"
     horizon_s: PositiveSeconds = 30.0
     horizon_trades: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     upper: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 5.0
@@ -107,10 +110,17 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     half_life: Annotated[float, Meta(ge=1.0, le=100_000.0)] = 50.0
     timeout: Literal["zero", "sign"] = "zero"
     target: Literal["log_return", "ticks", "net"] = "log_return"
+    primary: PrimaryRule | None = None
     events: Literal["all", "cusum"] = "all"
     event_threshold: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 3.0
     weights: Literal["none", "uniqueness", "return_attribution"] = "none"
     time_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+
+    @property
+    def reach(self) -> str:
+        """How far a label looks, for people."""
+        far = f"{self.horizon_s:g} s" if self.horizon_trades is None else f"{self.horizon_trades} trades"
+        return f"up to {far}" if self.kind == "triple_barrier" else far
 
     @property
     def strangers(self) -> list[str]:
@@ -120,6 +130,8 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             idle += ["upper", "lower", "unit", "timeout"]
         if self.kind != "regression":
             idle.append("target")
+        if self.kind != "meta":
+            idle.append("primary")
         if self.events != "cusum":
             idle.append("event_threshold")
             if self.kind != "triple_barrier" or self.unit != "volatility":
@@ -364,6 +376,8 @@ def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str, str]]:
     """What the fields must be together: whether they are, which field, what was expected, what came."""
     source, spans, paths = config.source, config.spans, config.validation.combinatorial
     known = config.feature_set in FEATURE_SETS
+    names = FEATURE_SETS[config.feature_set].names if known else ()
+    primary = config.label.primary
     raw = [name for name, each in FEATURE_SETS.items() if each.normaliser.kind is NormaliserKind.RAW]
     return [
         (
@@ -378,6 +392,18 @@ def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str, str]]:
             "normaliser",
             f"feature_set: one of {', '.join(raw)} for a normaliser that is fitted",
             f"{shown(config.feature_set)}, which is normalised already",
+        ),
+        (
+            config.label.kind != "meta" or primary is not None,
+            "label.primary",
+            "label.primary: the rule whose side a meta-label judges",
+            "none",
+        ),
+        (
+            primary is None or primary.feature in names,
+            "label.primary.feature",
+            f"label.primary.feature: a feature of {config.feature_set}",
+            shown(primary.feature if primary else ""),
         ),
         (not (config.symbols and config.roots), "symbols", "symbols or roots, not both", "both"),
         (

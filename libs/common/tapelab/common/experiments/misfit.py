@@ -74,5 +74,7 @@ def _value(raw: Any, steps: list[str | int]) -> Any:
 def _choices(struct: type[msgspec.Struct], steps: list[str | int]) -> list[str]:
     info: Any = msgspec.inspect.type_info(struct)
     for step in steps:
+        # What may be left out is a union with nothing.
+        info = next((kind for kind in getattr(info, "types", ()) if hasattr(kind, "fields")), info)
         info = next(field.type for field in info.fields if field.encode_name == step)
     return [str(value) for value in info.values]

@@ -13,6 +13,7 @@ from tapelab.common.errors import ModelMismatch, TapelabError
 from tapelab.common.serving.backend import BackendModel, Matrix, Scores
 from tapelab.common.serving.manifest import MODEL_ONNX, MODEL_TXT, Manifest, decode_manifest
 from tapelab.common.serving.normaliser import Scaler
+from tapelab.quant.labels.meta import directed
 
 #: By backend: the file it reads, and where its class is; a runtime is imported when a model needs it.
 BACKENDS: Final[dict[str, tuple[str, str, str]]] = {
@@ -40,6 +41,7 @@ class ServingModel:
         self.digest = digest
         self._backend = backend
         frozen, width = manifest.normaliser, len(manifest.feature_names)
+        self._primary = manifest.label.primary or None
         self._scaler = None if frozen == "feature_set" else Scaler(frozen, width, manifest.model_id)
 
     def predict(self, x: Matrix, symbols: Sequence[str] = ()) -> Scores:
@@ -62,6 +64,7 @@ class ServingModel:
             )
         if len(x) == 0:
             return np.empty(0, np.float64)
+        side = None if self._primary is None else self._primary.side(x, self.manifest.feature_names)
         if self._scaler is not None:
             if len(symbols) not in (1, len(x)):
                 raise ModelMismatch(
@@ -71,7 +74,8 @@ class ServingModel:
                     remedy="hand over the symbols of the rows",
                 )
             x = self._scaler.apply(x, symbols)
-        return self._backend.scores(np.ascontiguousarray(x, np.float32))
+        scores = self._backend.scores(np.ascontiguousarray(x, np.float32))
+        return scores if side is None else directed(scores, side)
 
 
 def open_backend(backend: str, raw: bytes, *, regression: bool = False) -> BackendModel:
@@ -127,6 +131,16 @@ def load_model(manifest: Manifest, store: Artifacts) -> ServingModel:
             f"model {manifest.model_id} does not fit its manifest",
             expected=f"{len(manifest.feature_names)} features, as the manifest lists",
             actual=f"{backend.n_features} in {name}",
+            remedy="export the model again (tapelab train) and promote it",
+        )
+    primary = manifest.label.primary or None
+    if (manifest.label.kind == "meta") != (primary is not None) or (
+        primary is not None and primary.feature not in manifest.feature_names
+    ):
+        raise ModelMismatch(
+            f"model {manifest.model_id} does not fit its manifest",
+            expected="a first rule over one of its features where its label is a meta-label, and none elsewhere",
+            actual=f"label {manifest.label.kind} with {'no rule' if primary is None else primary.feature}",
             remedy="export the model again (tapelab train) and promote it",
         )
     model = ServingModel(manifest, manifest.digest, backend)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tapelab.common.errors import ModelMismatch
 from tapelab.common.serving.candidate import Candidate
 from tapelab.common.serving.normaliser import FittedNormaliser
+from tapelab.common.serving.primary import PrimaryRule
 
 Backend = Literal["lightgbm", "treelite", "onnxruntime"]
 
@@ -31,12 +32,14 @@ class LabelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the score predicts: the probability that the return over ``horizon_ns`` is positive.
 
     With ``triple_barrier``, that the upper barrier is reached before the lower one within that time; with
-    ``regression``, the return itself, in the unit of the calibration. Everything else about the label is in the
-    manifest's ``training.config``.
+    ``regression``, the return itself, in the unit of the calibration; with ``meta``, that the return is positive,
+    judged from the side that ``primary`` takes (``quant.labels.meta.directed``). Everything else about the label is
+    in the manifest's ``training.config``.
     """
 
-    kind: Literal["sign_return", "triple_barrier", "regression"] = "sign_return"
+    kind: Literal["sign_return", "triple_barrier", "regression", "meta"] = "sign_return"
     horizon_ns: int
+    primary: PrimaryRule | msgspec.UnsetType = msgspec.UNSET
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
