@@ -69,6 +69,7 @@ def _day(rng: np.random.Generator, day: int, n: int, agents: bool, closing: bool
         bars[name] = more.uniform(0.2, 1.0, n) if agents else np.nan
     for name in ("agent_net_buy_top3", "agent_net_sell_top3"):
         bars[name] = bars["volume"] * more.uniform(0.0, 0.5, n) if agents else np.nan
+    bars["utc_offset_s"] = -10_800.0
     bars["flags"][0] |= BarFlag.FIRST_OF_DAY
     if closing and n > 1:
         _close(bars)
@@ -78,7 +79,7 @@ def _day(rng: np.random.Generator, day: int, n: int, agents: bool, closing: bool
 def _close(bars: Any) -> None:
     last = bars[-1:]
     for name in BAR_DTYPE.names or ():
-        if name not in ("seq", "day", "session_open_ns", "session_close_ns"):
+        if name not in ("seq", "day", "session_open_ns", "session_close_ns", "utc_offset_s"):
             last[name] = 0
     last["flags"] = BarFlag.SESSION_END
     last["ts_close_ns"] = last["session_close_ns"]

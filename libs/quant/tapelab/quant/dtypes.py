@@ -138,5 +138,6 @@ BAR_DTYPE: Final = np.dtype(
         ("sell_agent_top3_share", "<f8"),
         ("agent_net_buy_top3", "<f8"),  # bought less sold, of the three agents that added most; NaN without agents
         ("agent_net_sell_top3", "<f8"),  # sold less bought, of the three that shed most
+        ("utc_offset_s", "<f8"),  # of the exchange's wall clock at the session's open
     ]
 )

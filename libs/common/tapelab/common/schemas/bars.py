@@ -83,6 +83,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     sell_agent_top3_share: float = math.nan
     agent_net_buy_top3: float = math.nan
     agent_net_sell_top3: float = math.nan
+    utc_offset_s: float = math.nan
 
     @classmethod
     def from_row(

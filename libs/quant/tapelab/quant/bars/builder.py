@@ -57,6 +57,7 @@ class BarBuilder:
     - Trailing measures cover the day's prints up to the bar's last with clock in ``(ts_close - w, ts_close]``;
       sums are differences of running sums since the day's start, ``ret`` is log(close / first price in the
       window), and all are 0 over an empty window. ``n_*`` counts prints.
+    - ``utc_offset_s`` is what the exchange's wall clock is ahead of UTC at the session's open.
     - A session's last bar has n = 0 where nothing was pending: its prices are the last price, its sums 0,
       its ``ts_open_ns`` the close and ``first_tick_seq`` = ``last_tick_seq`` + 1.
     - ``book_seq`` is that of the chunk which brought the bar's last print.
@@ -174,7 +175,7 @@ class BarBuilder:
             if self._state.day["day"][0]:
                 self._finish()
             following = self._calendar.session_on_or_after(session.close_ns)
-            self._state.begin(*session, following.open_ns)
+            self._state.begin(*session, following.open_ns, self._calendar.utc_offset_s(session.open_ns))
 
     def _finish(self) -> None:
         self._call(_EMPTY_COLUMNS, 0, 0, 0, True)

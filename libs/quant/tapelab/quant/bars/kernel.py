@@ -148,6 +148,7 @@ def _emit(
     bar.dt_mean_s = dt_mean_ns * 1e-9
     bar.dt_var_s2 = dt_var_ns2 * 1e-18
     bar.realised_var = spec.realised_var
+    bar.utc_offset_s = day.utc_offset_s
     bar.rlp_volume = spec.rlp_volume
     bar.large_volume = spec.large_volume
     bar.large_signed_volume = spec.large_signed_volume

@@ -211,6 +211,7 @@ class ReferenceBars:
             _top3_share(bought),
             _top3_share(sold),
             *_net_top3(bought, sold),
+            float(self._calendar.utc_offset_s(day.session.open_ns)),
         )
         self._seq += 1
         self._bar_day = day.session.day

@@ -34,6 +34,7 @@ DAY_DTYPE: Final = np.dtype(
         ("ring_end", "<i8"),
         ("last_seq", "<i8"),
         ("book_seq", "<i8"),
+        ("utc_offset_s", "<f8"),
         ("prints", "<i8"),  # eligible ones of the day
         ("agents", "<i8"),  # known ones met today, numbered from 1 as they come
     ]
@@ -161,12 +162,13 @@ class BarState:
         self.day["last_seq"] = 0
         self.day["book_seq"] = 0
 
-    def begin(self, day: int, open_ns: int, close_ns: int, next_open_ns: int) -> None:
+    def begin(self, day: int, open_ns: int, close_ns: int, next_open_ns: int, utc_offset_s: int) -> None:
         """Make a session current; its running sums start at zero."""
         self.day["day"] = day
         self.day["open_ns"] = open_ns
         self.day["close_ns"] = close_ns
         self.day["next_open_ns"] = next_open_ns
+        self.day["utc_offset_s"] = utc_offset_s
         self.day["clock_ns"] = BEFORE_ALL
         self.day["ring_end"] = 1
         self.day["prints"] = 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tapelab.quant._numba import njit
-from tapelab.quant.features import arrivals, candles, participants, pressure, profile, ranges, technical, trend
+from tapelab.quant.features import arrivals, candles, clock, participants, pressure, profile, ranges, technical, trend
 from tapelab.quant.features.arrivals import arrivals_row
 from tapelab.quant.features.candles import candles_row
+from tapelab.quant.features.clock import clock_row
 from tapelab.quant.features.participants import participants_row
 from tapelab.quant.features.pressure import pressure_row
 from tapelab.quant.features.profile import profile_row
@@ -26,6 +27,7 @@ SPECS: Final[tuple[FeatureSpec, ...]] = (
     *candles.SPECS,
     *profile.SPECS,
     *participants.SPECS,
+    *clock.SPECS,
 )
 
 _PRESSURE: Final = trend.SLOTS
@@ -44,6 +46,7 @@ _TECHNICAL_RAW: Final = _RANGES_RAW + len(ranges.SPECS)
 _CANDLES_RAW: Final = _TECHNICAL_RAW + len(technical.SPECS)
 _PROFILE_RAW: Final = _CANDLES_RAW + len(candles.SPECS)
 _PARTICIPANTS_RAW: Final = _PROFILE_RAW + len(profile.SPECS)
+_CLOCK_RAW: Final = _PARTICIPANTS_RAW + len(participants.SPECS)
 
 
 @njit
@@ -62,3 +65,4 @@ def extension_row(
     candles_row(bar, t, change, slots[_CANDLES:_PROFILE], raw[_CANDLES_RAW:])
     profile_row(bar, t, slots[_PROFILE:_PARTICIPANTS], raw[_PROFILE_RAW:])
     participants_row(bar, t, slots[_PARTICIPANTS:], raw[_PARTICIPANTS_RAW:])
+    clock_row(bar, raw[_CLOCK_RAW:])
