@@ -17,11 +17,9 @@ from tapelab.quant.backtest.engine import run_backtest
 from tapelab.quant.backtest.fills import fills_after_latency
 from tapelab.quant.backtest.latency import Latency
 from tapelab.quant.backtest.results import BacktestResult
-from tapelab.quant.bars.rules import eligible
 from tapelab.quant.features import FEATURE_SETS
-from tapelab.quant.ticks import Ticks
 from tapelab.trainer.config import ExperimentConfig, SourceConfig, Span, parse_config
-from tapelab.trainer.etl import SymbolData, compute
+from tapelab.trainer.etl import SymbolData, compute, counted
 from tapelab.trainer.progress import Report
 from tapelab.trainer.sources import FileSource, SymbolTicks
 from tapelab.trainer.strategy import Strategy, backtest_arguments
@@ -121,7 +119,7 @@ def backtest_model(
     config, model = model_config(manifest), load_model(manifest, store)
     data = compute(item, config, instruments)
     if settings.latency is not None:
-        data = data._replace(fill_price=_fills(data, item.ticks, settings.latency, instruments))
+        data = data._replace(fill_price=_fills(data, item, settings.latency, instruments))
     limits = data.frictions._replace(max_long=settings.max_long, max_short=settings.max_short)
     data = data._replace(frictions=limits)
     threshold = manifest.decision.threshold if settings.threshold is None else settings.threshold
@@ -138,13 +136,7 @@ def backtest_model(
     )
 
 
-def _fills(data: SymbolData, ticks: Ticks, latency: Latency, instruments: Instruments) -> npt.NDArray[np.float64]:
-    symbol = data.span.symbol
-    counts = eligible(ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
-    return fills_after_latency(
-        data.bars["ts_close_ns"].copy(),
-        ticks.ts_event_ns[counts],
-        ticks.price[counts],
-        latency.draw(len(data.bars)),
-        data.bars["session_close_ns"].copy(),
-    )
+def _fills(data: SymbolData, item: SymbolTicks, latency: Latency, instruments: Instruments) -> npt.NDArray[np.float64]:
+    tick_ts, tick_price = counted(item, instruments)
+    ts, close = data.bars["ts_close_ns"].copy(), data.bars["session_close_ns"].copy()
+    return fills_after_latency(ts, tick_ts, tick_price, latency.draw(len(ts)), close)

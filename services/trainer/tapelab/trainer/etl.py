@@ -72,6 +72,24 @@ def cost_model(symbol: str, config: ExperimentConfig, instruments: Instruments) 
     return instruments.of(symbol).cost_model(config.costs)
 
 
+def counted(item: SymbolTicks, instruments: Instruments) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Times and prices of the prints that enter bars and fill orders."""
+    symbol = item.span.symbol
+    rows = eligible(item.ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
+    return item.ticks.ts_event_ns[rows], item.ticks.price[rows]
+
+
+def order_fills(
+    bars: npt.NDArray[np.void],
+    tick_ts: npt.NDArray[np.int64],
+    tick_price: npt.NDArray[np.float64],
+    config: ExperimentConfig,
+) -> npt.NDArray[np.float64]:
+    """Where an order decided at each bar trades, given the prints that count."""
+    ts, close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
+    return fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
+
+
 def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instruments) -> SymbolData:
     """Bars, features, labels and fills of one symbol.
 
@@ -95,13 +113,10 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
             actual=f"{item.ticks.n} prints, of which types {list(instrument.bar_trade_types)} count",
             remedy="take a longer span or smaller bars, or correct the instrument's sessions and trade types",
         )
-    counts = eligible(item.ticks, calendar, instrument.bar_trade_types)
-    tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
-    ts, close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
+    tick_ts, tick_price = counted(item, instruments)
     features = compute_features(bars, config.features, instrument.tick_size)
     costs = cost_model(symbol, config, instruments)
     labelled: LabelledBars = label_bars(bars, tick_ts, tick_price, config, costs)
-    fills = fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
     return SymbolData(
         span=item.span,
         bars=bars,
@@ -109,7 +124,7 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         labels=labelled.labels,
         events=labelled.events,
         target=labelled.target,
-        fill_price=fills,
+        fill_price=order_fills(bars, tick_ts, tick_price, config),
         usable=features.warm & ~features.after_gap,
         costs=costs,
         frictions=(config.costs or instrument.costs).frictions,
