@@ -32,7 +32,7 @@ def candidate(
 
 
 def exported(**changes: object) -> Exported:
-    return Exported({}, {"lightgbm": candidate(**changes)}, "lightgbm")
+    return Exported({}, {"lightgbm": candidate(**changes)}, "lightgbm", 1e-6)
 
 
 def evaluation(mean: float, over_linear: float, n: int = 200) -> Evaluation:
@@ -145,7 +145,7 @@ def test_live_rows_are_needed_where_the_experiment_says_so_and_the_rule_is_absen
 
 def test_a_slow_runtime_is_refused() -> None:
     assert failed(exported=exported(p99=20_001.0)) == ["latency"]
-    nothing = Exported({}, {"lightgbm": candidate()}, "lightgbm")
+    nothing = Exported({}, {"lightgbm": candidate()}, "lightgbm", 1e-6)
     nothing.candidates["lightgbm"].p99_us.clear()
     assert "latency" in failed(exported=nothing)
 

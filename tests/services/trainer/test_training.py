@@ -62,9 +62,9 @@ def test_a_fold_never_sees_its_test_period() -> None:
     x, ret = pooled.x.copy(), pooled.ret.copy()
     x[later], ret[later] = -x[later], 1.0
     other = run_fold(pooled._replace(x=x, ret=ret), symbols(), fold, config(), 1, lambda: False)
-    assert other.model.slope == outcome.model.slope
+    assert other.model.calibration == outcome.model.calibration
     assert other.model.threshold == outcome.model.threshold
-    assert other.baseline.slope == outcome.baseline.slope
+    assert other.baseline.calibration == outcome.baseline.calibration
     probe = pooled.x[:50]
     assert np.array_equal(other.model.model.scores(probe), outcome.model.model.scores(probe))
 
@@ -81,7 +81,7 @@ def test_the_planted_edge_is_found_and_every_figure_is_json(tmp_path) -> None:
     assert sum(row["n_trades"] for row in evaluation.metrics["by_symbol"].values()) == evaluation.n_trades
     final = fit_final(pooled, symbols(), config(), tmp_path / "d.bin", 1, lambda: False)
     assert final.model.rounds >= 1
-    assert final.strategy.slope > 0
+    assert final.strategy.calibration.slope > 0
     assert pooled.ts_end_ns[final.split.train].max() < final.split.tune_start_ns
 
 
@@ -139,7 +139,7 @@ def test_blocks_without_a_bar_are_left_out() -> None:
 
 def test_a_span_too_short_for_its_folds_says_so() -> None:
     pooled = samples()
-    few = type(pooled)(*(column[:20] for column in pooled))
+    few = type(pooled)(*(column[:20] for column in pooled[:-1]))
     with pytest.raises(SourceError, match="too short for the validation"):
         split(few, config(validation={"n_folds": 5}))
 

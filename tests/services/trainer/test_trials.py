@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tapelab.common.experiments.config import Span
 from tapelab.common.storage.ledger import History, Trial, history_of
 from tapelab.quant.validation.pbo import overfitting_probability
 from tapelab.quant.validation.sharpe import deflated_sharpe, probabilistic_sharpe, sharpe
-from tapelab.trainer.config import Span
 from tapelab.trainer.trials import MAX_BLOCKS, config_digest, deflate, make_trial, overfitting
 from tests.services.trainer.data import config
 

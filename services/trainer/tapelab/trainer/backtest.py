@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import ModelMismatch
+from tapelab.common.experiments.config import ExperimentConfig, SourceConfig, Span, parse_config
 from tapelab.common.instruments import Instruments
 from tapelab.common.serving.load import Artifacts, ServingModel, load_model
 from tapelab.common.serving.manifest import Manifest
@@ -17,9 +18,10 @@ from tapelab.quant.backtest.engine import run_backtest
 from tapelab.quant.backtest.fills import fills_after_latency
 from tapelab.quant.backtest.latency import Latency
 from tapelab.quant.backtest.results import BacktestResult
+from tapelab.quant.bars.rules import eligible
 from tapelab.quant.features import FEATURE_SETS
-from tapelab.trainer.config import ExperimentConfig, SourceConfig, Span, parse_config
-from tapelab.trainer.etl import SymbolData, compute, counted
+from tapelab.quant.ticks import Ticks
+from tapelab.trainer.etl import SymbolData, compute
 from tapelab.trainer.progress import Report
 from tapelab.trainer.sources import FileSource, SymbolTicks
 from tapelab.trainer.strategy import Strategy, backtest_arguments
@@ -54,13 +56,14 @@ class Backtested(NamedTuple):
 
 
 class _Served:
-    """A model as a scorer."""
+    """A model as a scorer of one symbol."""
 
-    def __init__(self, model: ServingModel) -> None:
+    def __init__(self, model: ServingModel, symbol: str) -> None:
         self._model = model
+        self._symbol = symbol
 
     def scores(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        return self._model.predict(x)
+        return self._model.predict(x, [self._symbol])
 
 
 def model_config(manifest: Manifest) -> ExperimentConfig:
@@ -119,11 +122,11 @@ def backtest_model(
     config, model = model_config(manifest), load_model(manifest, store)
     data = compute(item, config, instruments)
     if settings.latency is not None:
-        data = data._replace(fill_price=_fills(data, item, settings.latency, instruments))
+        data = data._replace(fill_price=_fills(data, item.ticks, settings.latency, instruments))
     limits = data.frictions._replace(max_long=settings.max_long, max_short=settings.max_short)
     data = data._replace(frictions=limits)
     threshold = manifest.decision.threshold if settings.threshold is None else settings.threshold
-    strategy = Strategy(_Served(model), manifest.calibration.slope, threshold)
+    strategy = Strategy(_Served(model, item.span.symbol), manifest.calibration, threshold)
     columns, named = backtest_arguments(data, slice(0, len(data.bars)), strategy, config, settings.lots)
     result = run_backtest(*columns, **named)
     return Backtested(
@@ -136,7 +139,13 @@ def backtest_model(
     )
 
 
-def _fills(data: SymbolData, item: SymbolTicks, latency: Latency, instruments: Instruments) -> npt.NDArray[np.float64]:
-    tick_ts, tick_price = counted(item, instruments)
-    ts, close = data.bars["ts_close_ns"].copy(), data.bars["session_close_ns"].copy()
-    return fills_after_latency(ts, tick_ts, tick_price, latency.draw(len(ts)), close)
+def _fills(data: SymbolData, ticks: Ticks, latency: Latency, instruments: Instruments) -> npt.NDArray[np.float64]:
+    symbol = data.span.symbol
+    counts = eligible(ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
+    return fills_after_latency(
+        data.bars["ts_close_ns"].copy(),
+        ticks.ts_event_ns[counts],
+        ticks.price[counts],
+        latency.draw(len(data.bars)),
+        data.bars["session_close_ns"].copy(),
+    )

@@ -20,13 +20,16 @@ class Samples(NamedTuple):
     Args:
         x: float32 ``(n, n_features)``.
         up: int8 ``(n,)``, 1 where the return is positive.
-        moved: bool ``(n,)``, false where the price did not change: such rows calibrate but do not train.
+        moved: bool ``(n,)``, false where the price did not change: a classifier calibrates on such rows but does
+            not learn from them.
         ret: f64 ``(n,)``, log return from entry to exit.
         ts_start_ns, ts_end_ns: i64 ``(n,)``, when a row is known and when its label is.
         symbol: i32 ``(n,)``, index of the symbol.
         row: i64 ``(n,)``, row in the symbol's bars.
         day: i32 ``(n,)``, trading day YYYYMMDD.
         target: f64 ``(n,)``, what a regression predicts.
+        tick: f64 ``(n,)``, tick size over the price at the bar's close.
+        regression: ``target`` is learnt; else ``up`` is.
     """
 
     x: npt.NDArray[np.float32]
@@ -39,15 +42,39 @@ class Samples(NamedTuple):
     row: npt.NDArray[np.int64]
     day: npt.NDArray[np.int32]
     target: npt.NDArray[np.float64]
+    tick: npt.NDArray[np.float64]
+    regression: bool = False
 
     @property
     def n(self) -> int:
         """Number of samples."""
         return len(self.up)
 
+    @property
+    def y(self) -> npt.NDArray[Any]:
+        """What a model learns, shape ``(n,)``."""
+        return self.target if self.regression else self.up
 
-def pool(symbols: Sequence[SymbolData]) -> Samples:
+    def learnable(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """The rows that a model learns from: of a classifier those whose price moved."""
+        return rows if self.regression else rows[self.moved[rows]]
+
+    def lacking(self, rows: npt.NDArray[np.intp]) -> str:
+        """Why nothing can be learnt from some rows; empty if something can."""
+        if self.regression:
+            kinds = len(np.unique(self.target[rows]))
+            return "" if kinds > 1 else f"{kinds} different returns in {len(rows)} samples"
+        moved = self.learnable(rows)
+        ups = int(self.up[moved].sum())
+        return "" if 0 < ups < len(moved) else f"{ups} ups and {len(moved) - ups} downs"
+
+
+def pool(symbols: Sequence[SymbolData], *, regression: bool = False) -> Samples:
     """The samples of all symbols.
+
+    Args:
+        symbols: of one experiment.
+        regression: whether its label is one.
 
     Raises:
         SourceError: there are none, or all move the same way.
@@ -67,16 +94,17 @@ def pool(symbols: Sequence[SymbolData]) -> Samples:
                 row=rows.astype(np.int64),
                 day=data.bars["day"][rows],
                 target=data.target[rows],
+                tick=data.tick[rows],
             )
         )
-    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    samples = Samples(*columns)
-    ups = int(samples.up[samples.moved].sum())
-    if not 0 < ups < int(samples.moved.sum()):
+    columns: list[Any] = [np.concatenate(column) for column in zip(*(part[:-1] for part in parts), strict=True)]
+    samples = Samples(*columns)._replace(regression=regression)
+    lacking = samples.lacking(np.arange(samples.n))
+    if lacking:
         raise SourceError(
             "the span gives nothing to learn from",
             expected="samples of both signs, after warm-up and with a known label",
-            actual=f"{samples.n} samples from {sum(len(d.bars) for d in symbols)} bars, {ups} of them up",
+            actual=f"{samples.n} samples from {sum(len(d.bars) for d in symbols)} bars: {lacking}",
             remedy="take a longer span, smaller bars or a shorter horizon",
         )
     return samples
@@ -89,21 +117,18 @@ def save_binary(
     path: Path,
     *,
     weight: npt.NDArray[np.float64] | None = None,
-    regression: bool = False,
 ) -> lightgbm.Dataset:
     """Write LightGBM's binary data set, labels and weights included, and open it.
 
     Args:
         weight: of each sample, shape ``(n,)``; all 1 if left out.
-        regression: the label is ``target`` instead of ``up``.
         parameters: those of the training; binning depends on them.
         path: the file; an older one is replaced.
     """
     path.unlink(missing_ok=True)
-    label = samples.target if regression else samples.up
     names = list(feature_names)
     data = lightgbm.Dataset(
-        samples.x, label=label, weight=weight, feature_name=names, params=parameters, free_raw_data=True
+        samples.x, label=samples.y, weight=weight, feature_name=names, params=parameters, free_raw_data=True
     )
     data.construct().save_binary(str(path))
     return lightgbm.Dataset(str(path), params=parameters)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
+from tapelab.common.experiments.config import ExperimentConfig, Span
 from tapelab.common.instruments import Instruments
 from tapelab.quant.backtest.costs import CostModel, Frictions
 from tapelab.quant.backtest.fills import fills_after_latency
@@ -18,7 +19,6 @@ from tapelab.quant.bars.rules import eligible
 from tapelab.quant.dtypes import TICK_COLUMNS, BarFlag
 from tapelab.quant.features import FeatureRows, compute_features
 from tapelab.quant.labels.fixed_horizon import Labels
-from tapelab.trainer.config import ExperimentConfig, Span
 from tapelab.trainer.labelling import LabelledBars, label_bars
 from tapelab.trainer.sources import SymbolTicks
 
@@ -50,6 +50,12 @@ class SymbolData(NamedTuple):
     frictions: Frictions = Frictions()
 
     @property
+    def tick(self) -> npt.NDArray[np.float64]:
+        """Tick size over the price at each bar's close."""
+        tick: npt.NDArray[np.float64] = self.costs.tick_size / self.bars["close"]
+        return tick
+
+    @property
     def session_end(self) -> npt.NDArray[np.bool_]:
         """Which bars are the last of their session."""
         ends: npt.NDArray[np.bool_] = (self.bars["flags"] & int(BarFlag.SESSION_END)) != 0
@@ -70,13 +76,6 @@ def data_digest(loaded: Sequence[SymbolTicks]) -> str:
 def cost_model(symbol: str, config: ExperimentConfig, instruments: Instruments) -> CostModel:
     """Costs per side of a symbol: the instrument's, or those the experiment gives instead."""
     return instruments.of(symbol).cost_model(config.costs)
-
-
-def counted(item: SymbolTicks, instruments: Instruments) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Times and prices of the prints that enter bars and fill orders."""
-    symbol = item.span.symbol
-    rows = eligible(item.ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
-    return item.ticks.ts_event_ns[rows], item.ticks.price[rows]
 
 
 def order_fills(
@@ -113,7 +112,8 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
             actual=f"{item.ticks.n} prints, of which types {list(instrument.bar_trade_types)} count",
             remedy="take a longer span or smaller bars, or correct the instrument's sessions and trade types",
         )
-    tick_ts, tick_price = counted(item, instruments)
+    counts = eligible(item.ticks, calendar, instrument.bar_trade_types)
+    tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
     features = compute_features(bars, config.features, instrument.tick_size)
     costs = cost_model(symbol, config, instruments)
     labelled: LabelledBars = label_bars(bars, tick_ts, tick_price, config, costs)

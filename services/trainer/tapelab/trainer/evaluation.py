@@ -9,22 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig
 from tapelab.common.storage.ledger import History
 from tapelab.quant.backtest.results import TRADING_DAYS_PER_YEAR, max_drawdown, sortino
-from tapelab.quant.metrics.classification import (
-    auc,
-    average_precision,
-    brier,
-    calibration_line,
-    logloss,
-    reliability,
-)
 from tapelab.quant.metrics.trading import Slices, by_key, hit_rate, hour_of_day, return_by_score, weekday
 from tapelab.quant.validation.block_length import automatic_block_length
 from tapelab.quant.validation.bootstrap import stationary_bootstrap_sharpe_ci
 from tapelab.quant.validation.sharpe import sharpe
-from tapelab.trainer.config import SECOND_NS, ExperimentConfig
 from tapelab.trainer.dataset import Samples
+from tapelab.trainer.quality import score_calibration, score_quality
 from tapelab.trainer.strategy import Strategy, SymbolPeriod
 from tapelab.trainer.train import FoldOutcome
 from tapelab.trainer.trials import Deflation, deflate
@@ -72,15 +65,15 @@ def evaluate(outcomes: Sequence[FoldOutcome], samples: Samples, config: Experime
     metrics = {
         "folds": folds,
         "pooled": {
-            "model": _scores(samples, tested, scores) | _profit(model, model_blocks, config),
-            "linear": _scores(samples, tested, np.concatenate([o.baseline_scores for o in outcomes]))
+            "model": score_quality(samples, tested, scores) | _profit(model, model_blocks, config),
+            "linear": score_quality(samples, tested, np.concatenate([o.baseline_scores for o in outcomes]))
             | _profit(baseline, baseline_blocks, config),
             "flat": {"net_return": 0.0, "n_trades": 0},
             "n_blocks": len(model_blocks),
             "block_s": config.gate.block_s,
         },
         "by_symbol": _by_symbol(model),
-        "calibration": _calibration(samples, tested, scores),
+        "calibration": score_calibration(samples, tested, scores),
         "deciles": _deciles(scores, samples.ret[tested]),
         # Blocks of an hour or less lie within one; longer ones count where they begin.
         "by_hour_utc": _slices(by_key(hour_of_day(numbers * block_ns), model_blocks)),
@@ -140,36 +133,6 @@ def _net(periods: Sequence[SymbolPeriod]) -> float:
     return float(sum(period.result.kpis.net_return for period in periods))
 
 
-def _scores(samples: Samples, rows: npt.NDArray[np.intp], scores: Floats) -> dict[str, float]:
-    """Quality of scores on the samples whose price moved; ranking needs both signs."""
-    moved = samples.moved[rows]
-    up, scored = samples.up[rows][moved] > 0, scores[moved]
-    return {
-        "auc": auc(up, scored),
-        "pr_auc": average_precision(up, scored),
-        "logloss": logloss(up, scored),
-        "brier": brier(up, scored),
-        "calibration_error": reliability(up, scored).error,
-        "calibration_slope": calibration_line(up, scored).slope,
-    }
-
-
-def _calibration(samples: Samples, rows: npt.NDArray[np.intp], scores: Floats) -> dict[str, Any]:
-    """The reliability diagram of the samples whose price moved."""
-    moved = samples.moved[rows]
-    up, scored = samples.up[rows][moved] > 0, scores[moved]
-    bins, line = reliability(up, scored), calibration_line(up, scored)
-    return {
-        "bins": [
-            {"low": low, "n": n, "predicted": predicted, "happened": happened}
-            for low, n, predicted, happened in zip(*bins, strict=True)
-        ],
-        "error": bins.error,
-        "slope": line.slope,
-        "intercept": line.intercept,
-    }
-
-
 def _deciles(scores: Floats, ret: Floats) -> list[dict[str, Any]]:
     """Mean gross return over the horizon by decile of the score, lowest first."""
     return [
@@ -219,8 +182,8 @@ def _fold_metrics(number: int, outcome: FoldOutcome, samples: Samples) -> dict[s
     fold = outcome.fold
 
     def side(strategy: Strategy, scores: Floats, periods: list[SymbolPeriod]) -> dict[str, Any]:
-        return _scores(samples, fold.test, scores) | {
-            "slope": strategy.slope,
+        return score_quality(samples, fold.test, scores) | {
+            "slope": strategy.calibration.slope,
             "threshold": strategy.threshold,
             "net_return": _net(periods),
             "n_trades": sum(period.result.kpis.n_trades for period in periods),

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.common.experiments.config import ExperimentConfig, GateConfig
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.storage.registry import GateRule
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.validation.bootstrap import stationary_bootstrap_mean_ci
-from tapelab.trainer.config import ExperimentConfig, GateConfig
 from tapelab.trainer.evaluation import Evaluation, plain
 from tapelab.trainer.export import Exported
 from tapelab.trainer.parity import Parity
@@ -49,7 +49,7 @@ def judge(
         periods_rule(evaluation.period_net, gate),
         trades_rule(evaluation.n_trades, gate),
         deflated_rule(evaluation.deflation or deflate(evaluation.model_blocks), gate),
-        parity_model_rule(exported, gate),
+        parity_model_rule(exported),
         parity_features_rule(streaming),
         latency_rule(exported, gate),
         pair_rule(config, pipeline),
@@ -175,17 +175,17 @@ def deflated_rule(found: Deflation, gate: GateConfig) -> GateRule:
     )
 
 
-def parity_model_rule(exported: Exported, gate: GateConfig) -> GateRule:
+def parity_model_rule(exported: Exported) -> GateRule:
     """The exported model scores real rows as the trained one does, in batches of any size."""
-    chosen = exported.chosen
+    chosen, limit = exported.chosen, exported.tolerance
     difference = chosen.max_abs_diff
     return GateRule(
         id="parity_model",
-        passed=difference is not None and difference <= gate.max_abs_diff and not chosen.refused,
+        passed=difference is not None and difference <= limit and not chosen.refused,
         value=difference,
-        limit=gate.max_abs_diff,
+        limit=limit,
         reason=f"{exported.backend} differs from the trained model by at most {difference} "
-        f"(limit {gate.max_abs_diff:g})" + (f"; {chosen.refused}" if chosen.refused else ""),
+        f"(limit {limit:g})" + (f"; {chosen.refused}" if chosen.refused else ""),
         evidence={name: candidate.refused or "agrees" for name, candidate in exported.candidates.items()},
     )
 

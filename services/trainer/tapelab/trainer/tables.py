@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.quant.validation.walk_forward import Fold
-from tapelab.trainer.config import ExperimentConfig
 from tapelab.trainer.dataset import Samples
 from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.labelling import training_weights

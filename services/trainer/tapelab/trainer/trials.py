@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.common.experiments.config import ExperimentConfig, Span
 from tapelab.common.storage.ledger import History, Trial
 from tapelab.quant.validation.pbo import Overfitting, overfitting_probability
 from tapelab.quant.validation.sharpe import (
@@ -21,7 +22,6 @@ from tapelab.quant.validation.sharpe import (
     probabilistic_sharpe,
     sharpe,
 )
-from tapelab.trainer.config import ExperimentConfig, Span
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -79,6 +79,9 @@ def config_digest(config: ExperimentConfig, spans: Sequence[Span]) -> str:
     tried = msgspec.to_builtins(config)
     for field in _NOT_TRIED:
         del tried[field]
+    # What an experiment does not ask for is not there, so that older trials keep their digests.
+    if config.normaliser is None:
+        del tried["normaliser"]
     # More figures about the same model are no other model.
     del tried["validation"]["combinatorial"]
     tried |= {"feature_set_id": config.features.id, "symbols": sorted(span.symbol for span in spans)}

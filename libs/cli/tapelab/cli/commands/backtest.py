@@ -48,9 +48,9 @@ def backtest(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """KPIs, equity and trades of a model on a tape, by the decision rule and the steps of the live way."""
+    from tapelab.common.experiments.config import SourceConfig
     from tapelab.trainer.backtest import Settings, backtest_model, model_config, read_tape
     from tapelab.trainer.cli import make_folder
-    from tapelab.trainer.config import SourceConfig
 
     check_config_dir(config_dir)
     latency = _latency(latency_ms, latencies, seed)

@@ -65,7 +65,7 @@ class FeatureEngine:
         self._set = feature_set
         self._tick_size = float(tick_size)
         self._columns = np.array([known[s] for s in feature_set.specs], dtype=np.int64)
-        self._modes = np.array([s.normalisation for s in feature_set.specs], dtype=np.int64)
+        self._modes = np.array(feature_set.modes, dtype=np.int64)
         self._warmups = np.array([s.warmup for s in feature_set.specs], dtype=np.int64)
         self._extended = bool((self._columns >= len(BASE)).any())
         seasonal = bool((self._columns >= len(DAY_LOCAL)).any())

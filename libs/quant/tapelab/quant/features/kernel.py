@@ -53,6 +53,7 @@ _SEASONAL_RAW: Final = len(DAY_LOCAL)
 
 _AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
 _NONE: Final = int(Normalisation.NONE)
+_LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 def normalisers_at(extended: bool) -> int:
@@ -146,7 +147,8 @@ def advance(
             if u >= 0:
                 value = finite(raw[columns[j]])
                 if modes[j] == _NONE:
-                    emitted = value
+                    # A row is finite in float32 too, whatever its prints were.
+                    emitted = min(_LARGEST, max(-_LARGEST, value))
                 else:
                     slots = state[normalisers + j * each : normalisers + (j + 1) * each]
                     emitted = normalised(value, slots, u, window, minimum, modes[j], kind, shape, clip)

@@ -37,6 +37,7 @@ def normaliser_slots(normaliser: Normaliser) -> int:
         NormaliserKind.RANK: rings,
         NormaliserKind.WINSOR: rings + moments_slots(window),
         NormaliserKind.EWMA: 3,
+        NormaliserKind.RAW: 0,
     }[normaliser.kind]
 
 

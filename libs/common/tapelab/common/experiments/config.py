@@ -11,12 +11,12 @@ import yaml
 from msgspec import Meta
 
 from tapelab.common.errors import ConfigError
+from tapelab.common.experiments.misfit import explain, shown
 from tapelab.common.instruments import Costs
 from tapelab.common.storage.jobs import NAME_PATTERN
 from tapelab.quant.backtest.decision import DecisionParams
 from tapelab.quant.bars.spec import BarSpec
-from tapelab.quant.features import FEATURE_SETS, FeatureSet
-from tapelab.trainer.misfit import explain, shown
+from tapelab.quant.features import FEATURE_SETS, FeatureSet, NormaliserKind
 
 SECOND_NS: Final = 1_000_000_000
 _SYMBOL: Final = r"^[!-~]{1,64}\Z"
@@ -39,6 +39,19 @@ PositiveSeconds = Annotated[float, Meta(ge=0.001, le=86_400.0)]
 Share = Annotated[float, Meta(gt=0.0, lt=1.0)]
 #: A cost: free at best, since trading is not paid for.
 Cost = Annotated[float, Meta(ge=0.0, le=1e6)]
+
+
+class ConfigMisfit(ConfigError):
+    """An experiment that does not fit; ``field`` is the path of what is wrong, empty for the whole of it."""
+
+    def __init__(self, where: str, field: str, *, expected: str, actual: str) -> None:
+        super().__init__(
+            f"{where} does not fit",
+            expected=expected,
+            actual=actual,
+            remedy="correct it (services/trainer/README.md describes the fields)",
+        )
+        self.field = field
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,7 +89,7 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``triple_barrier``: which of two barriers is reached within that horizon, ``upper`` and ``lower`` away in
     ``unit`` (multiples of a bar's ``volatility``, whose half-life is ``half_life`` bars, or ``bps``); where
     neither is, ``timeout`` says whether the label is 0 (such rows calibrate but do not train) or the sign of
-    the return. ``regression``: the return itself as ``target``, for ``tapelab dataset`` alone.
+    the return. ``regression``: the return itself, as ``target``: a log return, ticks, or what the costs leave.
 
     ``events: cusum`` keeps the bars at which the move since the last event passed ``event_threshold`` times
     the volatility. ``weights`` weigh training rows by their uniqueness or the return that is their own;
@@ -113,6 +126,19 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 idle.append("half_life")
         default = LabelConfig()
         return [name for name in idle if getattr(self, name) != getattr(default, name)]
+
+
+class NormaliserConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A normaliser that is fitted on the training rows and frozen in the manifest, over a raw feature set.
+
+    ``zscore`` takes mean and deviation, ``robust`` median and interquartile range. A symbol with at least
+    ``min_rows`` training rows has figures of its own; the others share those of all rows. Values are kept within
+    ``clip``.
+    """
+
+    kind: Literal["zscore", "robust"] = "zscore"
+    clip: Annotated[float, Meta(gt=0.0, le=1_000.0)] = 5.0
+    min_rows: Annotated[int, Meta(ge=2, le=1_000_000)] = 200
 
 
 class ModelParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -217,6 +243,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             frozen into spans before anything else happens.
         cut_ts_ns: leave out prints from the first one at or after this event time on.
         latency_ms: from a bar's close to the fill, assumed by labels and backtest.
+        normaliser: fitted on training rows, for a feature set whose values come as they are (``core_raw``).
         costs: instead of those in ``instruments.yaml``, for every symbol.
         wait_s: how long to wait for the tick sink, at most 600 s.
     """
@@ -229,6 +256,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     cut_ts_ns: Count | None = None
     bars: Text = "tick:50"
     feature_set: Text = "core"
+    normaliser: NormaliserConfig | None = None
     label: LabelConfig = LabelConfig()
     model: ModelParams = ModelParams()
     validation: ValidationConfig = ValidationConfig()
@@ -247,6 +275,11 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def features(self) -> FeatureSet:
         """The feature set."""
         return FEATURE_SETS[self.feature_set]
+
+    @property
+    def regression(self) -> bool:
+        """Whether models predict a number; else they give the probability of up."""
+        return self.label.kind == "regression"
 
     @property
     def horizon_ns(self) -> int:
@@ -278,21 +311,22 @@ def parse_config(raw: Mapping[str, Any], where: str = "the experiment") -> Exper
     """An experiment from YAML or JSON types; numbers may be strings, as 64-bit ones are in JSON.
 
     Raises:
-        ConfigError: an unknown key, a wrong type, or a value out of range.
+        ConfigMisfit: an unknown key, a wrong type, a value out of range, or fields that contradict each other.
     """
     try:
         config = msgspec.convert(raw, ExperimentConfig, strict=False)
     except msgspec.ValidationError as error:
-        expected, actual = explain(error, raw, ExperimentConfig, _WORDS)
-        raise _does_not_fit(where, expected, actual) from error
+        field, expected, actual = explain(error, raw, ExperimentConfig, _WORDS)
+        raise ConfigMisfit(where, field, expected=expected, actual=actual) from error
     try:
         spec = BarSpec.parse(config.bars)
     except (ValueError, OverflowError) as error:
         expected, _, _ = str(error).removeprefix("bar specification: expected ").rpartition(", got ")
-        raise _does_not_fit(where, f"bars: {expected or 'a smaller threshold'}", shown(config.bars)) from error
-    for good, expected, actual in _checks(config):
+        expected = f"bars: {expected or 'a smaller threshold'}"
+        raise ConfigMisfit(where, "bars", expected=expected, actual=shown(config.bars)) from error
+    for good, field, expected, actual in _checks(config):
         if not good:
-            raise _does_not_fit(where, expected, actual)
+            raise ConfigMisfit(where, field, expected=expected, actual=actual)
     return msgspec.structs.replace(config, bars=str(spec))
 
 
@@ -314,15 +348,6 @@ def load_config(path: Path) -> ExperimentConfig:
     return parse_config(raw, str(path))
 
 
-def _does_not_fit(where: str, expected: str, actual: str) -> ConfigError:
-    return ConfigError(
-        f"{where} does not fit",
-        expected=expected,
-        actual=actual,
-        remedy="correct it (services/trainer/README.md describes the fields)",
-    )
-
-
 def _why(error: Exception) -> str:
     """Why a file cannot be read as YAML, in one line and without the file's text."""
     if isinstance(error, OSError):
@@ -335,38 +360,51 @@ def _why(error: Exception) -> str:
     return "a file that is no YAML text"
 
 
-def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str]]:
-    """What the fields must be together: whether they are, what was expected, what came."""
+def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str, str]]:
+    """What the fields must be together: whether they are, which field, what was expected, what came."""
     source, spans, paths = config.source, config.spans, config.validation.combinatorial
+    known = config.feature_set in FEATURE_SETS
+    raw = [name for name, each in FEATURE_SETS.items() if each.normaliser.kind is NormaliserKind.RAW]
     return [
         (
             paths is None or paths.test_groups < paths.groups - 1,
+            "validation.combinatorial",
             "validation.combinatorial: a group to train on and one to tune on beside the test groups",
             f"{paths.test_groups if paths else 0} of {paths.groups if paths else 0} tested",
         ),
+        (known, "feature_set", f"feature_set: one of {', '.join(FEATURE_SETS)}", shown(config.feature_set)),
         (
-            config.feature_set in FEATURE_SETS,
-            f"feature_set: one of {', '.join(FEATURE_SETS)}",
-            shown(config.feature_set),
+            config.normaliser is None or config.feature_set in raw,
+            "normaliser",
+            f"feature_set: one of {', '.join(raw)} for a normaliser that is fitted",
+            f"{shown(config.feature_set)}, which is normalised already",
         ),
-        (not (config.symbols and config.roots), "symbols or roots, not both", "both"),
+        (not (config.symbols and config.roots), "symbols", "symbols or roots, not both", "both"),
         (
             not config.label.strangers,
+            f"label.{config.label.strangers[0] if config.label.strangers else ''}",
             f"label: fields that kind {config.label.kind} with events {config.label.events} reads",
             ", ".join(config.label.strangers),
         ),
         (
             source.kind != "file" or bool(source.path or source.format == "simulator"),
+            "source.path",
             "source.path of the file",
             "none",
         ),
-        (source.kind != "file" or not spans, "spans only of streams, not of a file", "both"),
+        (source.kind != "file" or not spans, "spans", "spans only of streams, not of a file", "both"),
         *(
-            (span.n > 0, f"spans[{i}]: first_seq <= last_seq", f"{span.first_seq} and {span.last_seq}")
+            (
+                span.n > 0,
+                f"spans[{i}]",
+                f"spans[{i}]: first_seq <= last_seq",
+                f"{span.first_seq} and {span.last_seq}",
+            )
             for i, span in enumerate(spans)
         ),
         (
             len({span.symbol for span in spans}) == len(spans),
+            "spans",
             "one span per symbol",
             shown([span.symbol for span in spans]),
         ),

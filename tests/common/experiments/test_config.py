@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tapelab.common.errors import ConfigError
-from tapelab.trainer.config import (
+from tapelab.common.experiments.config import (
     DecisionConfig,
     ExperimentConfig,
     ExperimentCosts,
