@@ -166,3 +166,4 @@ def test_an_experiment_may_tighten_the_gate_and_one_that_loosens_it_is_refused()
     ):
         assert failed(config=config(gate=limits)) == ["policy"]
     assert "policy" in failed(config=config(costs={"spread_ticks": 0}))
+    assert "policy" in failed(config=config(backtest={"orders": "limit"}))

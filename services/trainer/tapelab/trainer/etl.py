@@ -20,6 +20,7 @@ from tapelab.quant.dtypes import TICK_COLUMNS, BarFlag
 from tapelab.quant.features import FeatureRows, compute_features
 from tapelab.quant.labels.fixed_horizon import Labels
 from tapelab.trainer.labelling import LabelledBars, label_bars
+from tapelab.trainer.orders import Orders, orders_of
 from tapelab.trainer.sources import SymbolTicks
 
 
@@ -36,6 +37,7 @@ class SymbolData(NamedTuple):
         usable: the live rule would decide on the row: warm and not after a gap.
         costs: costs per side.
         frictions: what fills pay beyond them.
+        orders: where fills come print by print.
     """
 
     span: Span
@@ -48,6 +50,7 @@ class SymbolData(NamedTuple):
     usable: npt.NDArray[np.bool_]
     costs: CostModel
     frictions: Frictions = Frictions()
+    orders: Orders | None = None
 
     @property
     def tick(self) -> npt.NDArray[np.float64]:
@@ -128,4 +131,5 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         usable=features.warm & ~features.after_gap,
         costs=costs,
         frictions=(config.costs or instrument.costs).frictions,
+        orders=orders_of(item.ticks, counts, item.span.first_seq, bars, config.latency_ns, config.backtest),
     )

@@ -80,6 +80,7 @@ def policy_rule(config: ExperimentConfig) -> GateRule:
         ),
         *(["no live vectors required"] if POLICY.require_live and not gate.require_live else []),
         *(["costs other than those of instruments.yaml"] if config.costs is not None else []),
+        *(["passive orders"] if config.backtest.orders != "market" else []),
     ]
     reason = f"judged more leniently than promotion allows: {'; '.join(looser)}" if looser else "judged by the policy"
     return GateRule(id="policy", passed=not looser, value=float(len(looser)), limit=0.0, reason=reason)

@@ -13,6 +13,7 @@ from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.serving.manifest import Calibration
 from tapelab.quant.backtest.costs import round_trip_cost_fractions
 from tapelab.quant.backtest.engine import run_backtest, sweep_thresholds
+from tapelab.quant.backtest.print_engine import PrintBacktest
 from tapelab.quant.backtest.results import BacktestResult
 from tapelab.trainer.etl import SymbolData
 
@@ -105,10 +106,20 @@ def backtest_period(
     for data in symbols:
         rows = rows_between(data, start_ns, end_ns)
         bars = data.bars[rows]
-        columns, scaled = backtest_arguments(data, rows, strategy, config)
-        result = run_backtest(*columns, **scaled)
+        result = backtest_rows(data, rows, strategy, config)[0]
         periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result))
     return periods
+
+
+def backtest_rows(
+    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig, lots: float = 1.0
+) -> tuple[BacktestResult, PrintBacktest | None]:
+    """Trade some rows: bar by bar, or print by print where the data has the prints."""
+    columns, named = backtest_arguments(data, rows, strategy, config, lots)
+    if data.orders is None:
+        return run_backtest(*columns, **named), None
+    done = data.orders.run(rows, columns, named)
+    return done.result, done
 
 
 def backtest_arguments(
@@ -145,14 +156,16 @@ def choose_threshold(
     thresholds = np.concatenate(([0.0], np.quantile(edges, _QUANTILES)))
     net, trades = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64)
     for data, rows, expected in scored:
-        swept = sweep_thresholds(
-            thresholds,
-            *_market(data, rows),
-            expected,
-            config.decision_params(0.0),
-            data.costs,
-            **_named(data, rows),
-        )
+        market, named = (*_market(data, rows), expected), _named(data, rows)
+        if data.orders is not None:
+            # Every threshold makes orders of its own.
+            for k, threshold in enumerate(thresholds):
+                columns = (*market, config.decision_params(float(threshold)), data.costs)
+                kpis = data.orders.run(rows, columns, named).result.kpis
+                net[k] += kpis.net_return
+                trades[k] += kpis.n_trades
+            continue
+        swept = sweep_thresholds(thresholds, *market, config.decision_params(0.0), data.costs, **named)
         net += swept.net_return
         trades += swept.n_trades
     counts = trades >= _MIN_TUNE_TRADES

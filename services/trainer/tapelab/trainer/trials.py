@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.experiments.config import ExperimentConfig, Span
+from tapelab.common.experiments.config import BacktestConfig, ExperimentConfig, Span
 from tapelab.common.storage.ledger import History, Trial
 from tapelab.quant.validation.pbo import Overfitting, overfitting_probability
 from tapelab.quant.validation.sharpe import (
@@ -82,6 +82,8 @@ def config_digest(config: ExperimentConfig, spans: Sequence[Span]) -> str:
     # What an experiment does not ask for is not there, so that older trials keep their digests.
     if config.normaliser is None:
         del tried["normaliser"]
+    if config.backtest == BacktestConfig():
+        del tried["backtest"]
     # More figures about the same model are no other model.
     del tried["validation"]["combinatorial"]
     tried |= {"feature_set_id": config.features.id, "symbols": sorted(span.symbol for span in spans)}

@@ -21,7 +21,9 @@ from tapelab.quant.features import FEATURE_SETS, FeatureSet, NormaliserKind
 SECOND_NS: Final = 1_000_000_000
 _SYMBOL: Final = r"^[!-~]{1,64}\Z"
 _PATH: Final = r"^[^\x00-\x1f\x7f]{0,4096}\Z"
+_QUEUE: Final = r"^(inf|[0-9]{1,9}(\.[0-9]{1,6})?x?)\Z"
 _WORDS: Final = {
+    _QUEUE: "a number of lots, a multiple of the mean print such as 10x, or inf",
     NAME_PATTERN: "1 to 100 letters, digits, '-', '_' and '.', beginning with a letter or a digit",
     _SYMBOL: "1 to 64 printable characters without spaces",
     _PATH: "at most 4096 printable characters",
@@ -196,6 +198,36 @@ class DecisionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shadow_rate: Share = 0.02
 
 
+class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How changes of position are traded when a model is judged (docs/backtest.md).
+
+    ``fills: bars`` looks market orders up in the prints, ``ticks`` walks print by print; passive ``limit`` orders
+    walk. ``queue`` is how many lots stand before an order that joins the best price: a number, with an ``x`` that
+    many mean prints of the bar that decided, or ``inf`` where only prints through the price fill. After
+    ``patience_s`` an order does what ``then`` says: it joins the best price anew, or goes to the market.
+    """
+
+    orders: Literal["market", "limit"] = "market"
+    fills: Literal["bars", "ticks"] | None = None
+    queue: Annotated[str, Meta(pattern=_QUEUE)] | Annotated[int, Meta(ge=0, le=1_000_000_000)] = "10x"
+    patience_s: PositiveSeconds | None = None
+    then: Literal["join", "market"] = "join"
+
+    @property
+    def by_ticks(self) -> bool:
+        """Whether fills come print by print."""
+        return self.fills == "ticks" or self.orders == "limit"
+
+    @property
+    def strangers(self) -> list[str]:
+        """Fields that were set but say nothing to the other settings."""
+        if self.orders == "limit":
+            idle = {"fills": self.fills == "bars", "then": self.then == "market" and self.patience_s is None}
+            return [name for name, is_idle in idle.items() if is_idle]
+        default = BacktestConfig()
+        return [name for name in ("queue", "patience_s", "then") if getattr(self, name) != getattr(default, name)]
+
+
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of the promotion gate; an experiment may tighten them. One that loosens them is not promoted.
 
@@ -263,6 +295,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     costs: ExperimentCosts | None = None
     latency_ms: Annotated[float, Meta(ge=0.0, le=60_000.0)] = 200.0
     decision: DecisionConfig = DecisionConfig()
+    backtest: BacktestConfig = BacktestConfig()
     gate: GateConfig = GateConfig()
     wait_s: Annotated[float, Meta(ge=0.0, le=600.0)] = 60.0
 
@@ -385,6 +418,12 @@ def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str, str]]:
             f"label.{config.label.strangers[0] if config.label.strangers else ''}",
             f"label: fields that kind {config.label.kind} with events {config.label.events} reads",
             ", ".join(config.label.strangers),
+        ),
+        (
+            not config.backtest.strangers,
+            f"backtest.{config.backtest.strangers[0] if config.backtest.strangers else ''}",
+            f"backtest: fields that {config.backtest.orders} orders read",
+            ", ".join(config.backtest.strangers),
         ),
         (
             source.kind != "file" or bool(source.path or source.format == "simulator"),
