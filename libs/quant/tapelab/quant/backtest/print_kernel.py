@@ -17,9 +17,10 @@ from tapelab.quant._numba import njit
 from tapelab.quant.backtest.account import Book, book_fill
 from tapelab.quant.backtest.costs import CostModel, Frictions, fill_costs
 from tapelab.quant.backtest.decision import NEVER_NS, DecisionParams, Reason, decide
-from tapelab.quant.backtest.kernel import TRADING_DAYS_PER_YEAR, downside_ratio_of, ratio_of
+from tapelab.quant.backtest.kernel import TRADING_DAYS_PER_YEAR
 from tapelab.quant.backtest.orders import OrderPolicy, passive_price, wait
 from tapelab.quant.backtest.prints import first_later
+from tapelab.quant.backtest.ratios import downside_ratio_of, ratio_of
 
 _EDGE: Final = int(Reason.EDGE)
 _SESSION_END: Final = int(Reason.SESSION_END)
