@@ -47,13 +47,13 @@ def _grid_of(price: Any, volume: Any, price_bits: Any, volume_bits: Any, start: 
     outside = off = any_price = any_lots = lots = 0
     for i in range(np.uint64(start), np.uint64(stop)):
         p = price_bits[i]
-        outside |= (p - lowest) | (highest - p)
+        outside |= (p - lowest) | (highest - p) | volume_bits[i]
         any_price |= p
         v = np.float64(volume[i] + _WHOLE)
         off |= np.float64(v - _WHOLE).view(np.int64) ^ volume_bits[i]
         any_lots |= v.view(np.int64)
         lots += v.view(np.int64)
-    # Another exponent than the constant's own: a volume out of range, negative or none.
+    # Another exponent than the constant's own: a volume out of range, or none.
     if outside < 0 or off != 0 or any_lots >> 52 != _WHOLE_TOP:
         return 0.0
     bits = (any_price & _LOW) | _OCTAVE
