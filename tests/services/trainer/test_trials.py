@@ -43,6 +43,7 @@ def test_who_asked_and_how_strictly_makes_no_other_trial(changes: dict[str, Any]
         {"validation": {"n_folds": 4}},
         {"latency_ms": 201},
         {"decision": {"cooldown_s": 2}},
+        {"backtest": {"orders": "limit"}},
     ],
 )
 def test_whatever_changes_the_result_is_another_trial(changes: dict[str, Any]) -> None:

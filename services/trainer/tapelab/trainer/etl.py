@@ -21,7 +21,9 @@ from tapelab.quant.features import FeatureRows, compute_features
 from tapelab.quant.labels.fixed_horizon import Labels
 from tapelab.quant.labels.meta import meta_labels
 from tapelab.trainer.labelling import LabelledBars, label_bars
+from tapelab.trainer.orders import Orders, orders_of
 from tapelab.trainer.sources import SymbolTicks
+from tapelab.trainer.spreads import spread_of
 
 
 class SymbolData(NamedTuple):
@@ -39,6 +41,8 @@ class SymbolData(NamedTuple):
         frictions: what fills pay beyond them.
         timezone: the exchange's, IANA name.
         side: int8, what a meta-label's first rule takes; None for other labels.
+        orders: where fills come print by print.
+        spread: that fills cross, price units; None for the costs' own.
     """
 
     span: Span
@@ -53,6 +57,8 @@ class SymbolData(NamedTuple):
     frictions: Frictions = Frictions()
     timezone: str = "UTC"
     side: npt.NDArray[np.int8] | None = None
+    orders: Orders | None = None
+    spread: npt.NDArray[np.float64] | None = None
 
     @property
     def tick(self) -> npt.NDArray[np.float64]:
@@ -83,6 +89,17 @@ def cost_model(symbol: str, config: ExperimentConfig, instruments: Instruments) 
     return instruments.of(symbol).cost_model(config.costs)
 
 
+def order_fills(
+    bars: npt.NDArray[np.void],
+    tick_ts: npt.NDArray[np.int64],
+    tick_price: npt.NDArray[np.float64],
+    config: ExperimentConfig,
+) -> npt.NDArray[np.float64]:
+    """Where an order decided at each bar trades, given the prints that count."""
+    ts, close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
+    return fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
+
+
 def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instruments) -> SymbolData:
     """Bars, features, labels and fills of one symbol.
 
@@ -108,7 +125,6 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         )
     counts = eligible(item.ticks, calendar, instrument.bar_trade_types)
     tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
-    ts, close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
     features = compute_features(bars, config.features, instrument.tick_size)
     costs = cost_model(symbol, config, instruments)
     labelled: LabelledBars = label_bars(bars, tick_ts, tick_price, config, costs)
@@ -118,7 +134,6 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         judged = meta_labels(labels, side)
         # The label is the bet's; the return stays the price's, which the calibration and the deciles are about.
         labels = judged._replace(ret=np.where(judged.valid, labels.ret, np.nan))
-    fills = fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
     return SymbolData(
         span=item.span,
         bars=bars,
@@ -126,10 +141,12 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         labels=labels,
         events=labelled.events,
         target=labelled.target,
-        fill_price=fills,
+        fill_price=order_fills(bars, tick_ts, tick_price, config),
         usable=features.warm & ~features.after_gap,
         costs=costs,
-        frictions=(config.costs or instrument.costs).frictions,
+        frictions=config.backtest.limited((config.costs or instrument.costs).frictions),
+        spread=spread_of(item, counts, bars, costs, config.backtest),
+        orders=orders_of(item.ticks, counts, item.span.first_seq, bars, config.latency_ns, config.backtest),
         timezone=instruments.sessions[instrument.session].timezone,
         side=side,
     )

@@ -13,6 +13,7 @@ from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.serving.manifest import Calibration
 from tapelab.quant.backtest.costs import round_trip_cost_fractions
 from tapelab.quant.backtest.engine import run_backtest, sweep_thresholds
+from tapelab.quant.backtest.print_engine import PrintBacktest
 from tapelab.quant.backtest.results import BacktestResult
 from tapelab.quant.labels.meta import directed
 from tapelab.trainer.etl import SymbolData
@@ -113,18 +114,29 @@ def backtest_period(
     for data in symbols:
         rows = rows_between(data, start_ns, end_ns)
         bars = data.bars[rows]
-        columns, scaled = backtest_arguments(data, rows, strategy, config)
-        result = run_backtest(*columns, **scaled)
+        result = backtest_rows(data, rows, strategy, config)[0]
         periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result, data.timezone))
     return periods
 
 
+def backtest_rows(
+    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig
+) -> tuple[BacktestResult, PrintBacktest | None]:
+    """Trade some rows: bar by bar, or print by print where the data has the prints."""
+    columns, named = backtest_arguments(data, rows, strategy, config)
+    if data.orders is None:
+        return run_backtest(*columns, **named), None
+    done = data.orders.run(rows, columns, named)
+    return done.result, done
+
+
 def backtest_arguments(
-    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig, lots: float = 1.0
+    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of ``run_backtest`` for some rows, by position and by name."""
     expected = strategy.expected_return(data, rows)
-    columns = (*_market(data, rows), expected, config.decision_params(strategy.threshold), data.costs, lots)
+    params, lots = config.decision_params(strategy.threshold), config.backtest.lots
+    columns = (*_market(data, rows), expected, params, data.costs, lots)
     return columns, _named(data, rows)
 
 
@@ -151,16 +163,18 @@ def choose_threshold(
     if not len(edges):
         return 0.0
     thresholds = np.concatenate(([0.0], np.quantile(edges, _QUANTILES)))
-    net, trades = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64)
+    net, trades, lots = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64), config.backtest.lots
     for data, rows, expected in scored:
-        swept = sweep_thresholds(
-            thresholds,
-            *_market(data, rows),
-            expected,
-            config.decision_params(0.0),
-            data.costs,
-            **_named(data, rows),
-        )
+        market, named = (*_market(data, rows), expected), _named(data, rows)
+        if data.orders is not None:
+            # Every threshold makes orders of its own.
+            for k, threshold in enumerate(thresholds):
+                columns = (*market, config.decision_params(float(threshold)), data.costs, lots)
+                kpis = data.orders.run(rows, columns, named).result.kpis
+                net[k] += kpis.net_return
+                trades[k] += kpis.n_trades
+            continue
+        swept = sweep_thresholds(thresholds, *market, config.decision_params(0.0), data.costs, lots, **named)
         net += swept.net_return
         trades += swept.n_trades
     counts = trades >= _MIN_TUNE_TRADES
@@ -191,7 +205,9 @@ def relaxed_threshold(
 def _named(data: SymbolData, rows: slice) -> dict[str, Any]:
     """What fills pay besides, and what that scales with: a bar's volatility and its lots, known when it closes."""
     bars = data.bars[rows]
-    return {"frictions": data.frictions, "volatility": np.sqrt(bars["realised_var"]), "volume": bars["volume"]}
+    spread = None if data.spread is None else data.spread[rows]
+    scaled = {"volatility": np.sqrt(bars["realised_var"]), "volume": bars["volume"]}
+    return {"frictions": data.frictions, "spread": spread} | scaled
 
 
 def _market(data: SymbolData, rows: slice) -> _Market:

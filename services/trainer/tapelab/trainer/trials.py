@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.experiments.config import ExperimentConfig, Span
+from tapelab.common.experiments.config import BacktestConfig, ExperimentConfig, Span
 from tapelab.common.storage.ledger import History, Trial
 from tapelab.quant.validation.effective_trials import correlation_of, effective_trials
 from tapelab.quant.validation.pbo import Overfitting, overfitting_probability
@@ -88,6 +88,8 @@ def config_digest(config: ExperimentConfig, spans: Sequence[Span]) -> str:
         del tried["normaliser"]
     if config.label.primary is None:
         del tried["label"]["primary"]
+    if config.backtest == BacktestConfig():
+        del tried["backtest"]
     # More figures about the same model are no other model.
     del tried["validation"]["combinatorial"]
     tried |= {"feature_set_id": config.features.id, "symbols": sorted(span.symbol for span in spans)}

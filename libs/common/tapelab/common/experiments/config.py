@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -15,6 +16,7 @@ from tapelab.common.experiments.misfit import explain, shown
 from tapelab.common.instruments import Costs
 from tapelab.common.serving.primary import PrimaryRule
 from tapelab.common.storage.jobs import NAME_PATTERN
+from tapelab.quant.backtest.costs import Frictions
 from tapelab.quant.backtest.decision import DecisionParams
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.features import FEATURE_SETS, FeatureSet, NormaliserKind
@@ -22,7 +24,9 @@ from tapelab.quant.features import FEATURE_SETS, FeatureSet, NormaliserKind
 SECOND_NS: Final = 1_000_000_000
 _SYMBOL: Final = r"^[!-~]{1,64}\Z"
 _PATH: Final = r"^[^\x00-\x1f\x7f]{0,4096}\Z"
+_QUEUE: Final = r"^(inf|[0-9]{1,9}(\.[0-9]{1,6})?x?)\Z"
 _WORDS: Final = {
+    _QUEUE: "a number of lots, a multiple of the mean print such as 10x, or inf",
     NAME_PATTERN: "1 to 100 letters, digits, '-', '_' and '.', beginning with a letter or a digit",
     _SYMBOL: "1 to 64 printable characters without spaces",
     _PATH: "at most 4096 printable characters",
@@ -38,8 +42,6 @@ Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
 PositiveSeconds = Annotated[float, Meta(ge=0.001, le=86_400.0)]
 #: A share that is neither nothing nor all.
 Share = Annotated[float, Meta(gt=0.0, lt=1.0)]
-#: A cost: free at best, since trading is not paid for.
-Cost = Annotated[float, Meta(ge=0.0, le=1e6)]
 
 
 class ConfigMisfit(ConfigError):
@@ -208,6 +210,49 @@ class DecisionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shadow_rate: Share = 0.02
 
 
+class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How changes of position are traded when a model is judged (docs/backtest.md).
+
+    ``fills: bars`` looks market orders up in the prints, ``ticks`` walks print by print; passive ``limit`` orders
+    walk. ``queue`` is how many lots stand before an order that joins the best price: a number, with an ``x`` that
+    many mean prints of the bar that decided, or ``inf`` where only prints through the price fill. After
+    ``patience_s`` an order does what ``then`` says: it joins the best price anew, or goes to the market.
+
+    ``lots`` are those of a full position; ``max_long`` and ``max_short`` make a position smaller, 0 forbids it, and
+    change no decision. ``spread`` is what market orders cross: the costs' ``spread_ticks``, or an estimate from
+    prints and bars where that is larger (``quant.backtest.spreads``); decisions expect ``spread_ticks`` either way.
+    """
+
+    orders: Literal["market", "limit"] = "market"
+    fills: Literal["bars", "ticks"] | None = None
+    queue: Annotated[str, Meta(pattern=_QUEUE)] | Annotated[int, Meta(ge=0, le=1_000_000_000)] = "10x"
+    patience_s: PositiveSeconds | None = None
+    then: Literal["join", "market"] = "join"
+    lots: Annotated[float, Meta(gt=0.0, le=1e9)] = 1.0
+    max_long: Annotated[float, Meta(ge=0.0, le=1e9)] | None = None
+    max_short: Annotated[float, Meta(ge=0.0, le=1e9)] | None = None
+    spread: Literal["fixed", "roll", "corwin_schultz", "effective"] = "fixed"
+
+    def limited(self, frictions: Frictions) -> Frictions:
+        """Frictions with the limits of positions."""
+        long, short = (math.inf if limit is None else limit for limit in (self.max_long, self.max_short))
+        return frictions._replace(max_long=long, max_short=short)
+
+    @property
+    def by_ticks(self) -> bool:
+        """Whether fills come print by print."""
+        return self.fills == "ticks" or self.orders == "limit"
+
+    @property
+    def strangers(self) -> list[str]:
+        """Fields that were set but say nothing to the other settings."""
+        if self.orders == "limit":
+            idle = {"fills": self.fills == "bars", "then": self.then == "market" and self.patience_s is None}
+            return [name for name, is_idle in idle.items() if is_idle]
+        default = BacktestConfig()
+        return [name for name in ("queue", "patience_s", "then") if getattr(self, name) != getattr(default, name)]
+
+
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of the promotion gate; an experiment may tighten them. One that loosens them is not promoted.
 
@@ -229,19 +274,6 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mean_block: Annotated[float, Meta(ge=1.0, le=1e6)] = 6.0
     n_boot: Annotated[int, Meta(ge=100, le=100_000)] = 2_000
     require_live: bool = True
-
-
-class ExperimentCosts(Costs, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Costs of one side of a trade, as in ``instruments.yaml``, none of them negative."""
-
-    fee_per_contract: Cost = 0.0
-    emoluments: Cost = 0.0
-    registration: Cost = 0.0
-    fee_bps: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
-    spread_ticks: Cost = 1.0
-    slippage_ticks: Cost = 0.0
-    slippage_volatility: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
-    impact: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
 
 
 class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -272,9 +304,10 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     label: LabelConfig = LabelConfig()
     model: ModelParams = ModelParams()
     validation: ValidationConfig = ValidationConfig()
-    costs: ExperimentCosts | None = None
+    costs: Costs | None = None
     latency_ms: Annotated[float, Meta(ge=0.0, le=60_000.0)] = 200.0
     decision: DecisionConfig = DecisionConfig()
+    backtest: BacktestConfig = BacktestConfig()
     gate: GateConfig = GateConfig()
     wait_s: Annotated[float, Meta(ge=0.0, le=600.0)] = 60.0
 
@@ -411,6 +444,12 @@ def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str, str]]:
             f"label.{config.label.strangers[0] if config.label.strangers else ''}",
             f"label: fields that kind {config.label.kind} with events {config.label.events} reads",
             ", ".join(config.label.strangers),
+        ),
+        (
+            not config.backtest.strangers,
+            f"backtest.{config.backtest.strangers[0] if config.backtest.strangers else ''}",
+            f"backtest: fields that {config.backtest.orders} orders read",
+            ", ".join(config.backtest.strangers),
         ),
         (
             source.kind != "file" or bool(source.path or source.format == "simulator"),

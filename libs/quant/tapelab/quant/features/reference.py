@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.dtypes import BarFlag
-from tapelab.quant.features import reference_extension
+from tapelab.quant.features import reference_extension, reference_participants
 from tapelab.quant.features.engine import FeatureRows
 from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, Normaliser, NormaliserKind
 
@@ -280,4 +280,5 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "amihud_50": _amihud,
     "roll_spread_50": _roll_spread,
     **reference_extension.DEFINITIONS,
+    **reference_participants.DEFINITIONS,
 }
