@@ -339,10 +339,11 @@ def _walk(
             spec.buy_volume, spec.sell_volume = buy_volume, sell_volume
             spec.dt_square_ns2, spec.realised_var = dt_square, rv
             spec.bucket_end_ns = bucket_end
-            spec.buy_agents, spec.sell_agents = add_agents(
-                block, start, j, spec.buy_agents, spec.sell_agents, agent_lists[0], agent_lists[1], agent_volumes[0],
-                agent_volumes[1],
-            )  # fmt: skip
+            if day.agents > 0:
+                spec.buy_agents, spec.sell_agents = add_agents(
+                    block, start, j, spec.buy_agents, spec.sell_agents, agent_lists[0], agent_lists[1],
+                    agent_volumes[0], agent_volumes[1],
+                )  # fmt: skip
             mark = _add_marked(block, mark, marked, j, spec)
             start = j
             if ready:
