@@ -60,7 +60,7 @@ def test_the_arithmetic_is_the_one_the_id_was_given_for() -> None:
 
 
 def test_the_arithmetic_of_the_whole_catalogue_is_the_one_its_id_was_given_for() -> None:
-    assert FULL.id == "d46b343ad4ce25a0"
+    assert FULL.id == "1e23a4eac5c6f560"
     rows = compute_features(make_bars(2026, 180), FULL, TICK)
     expected = """
         2.1176 1.5024 1.3742 1.741 -0.4205 1.4505 -1.4051 0.5874 0.6454 1.1027

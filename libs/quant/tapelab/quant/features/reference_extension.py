@@ -296,11 +296,11 @@ def _lower_wick(day: Day, _tick: float) -> float:
 
 def _engulfing(day: Day, _tick: float) -> float:
     before, bar = day[-2], day[-1]
+    if not abs(bar["close"] - bar["open"]) > abs(before["close"] - before["open"]):
+        return 0.0
     rising = before["close"] < before["open"] and bar["open"] <= before["close"] and bar["close"] >= before["open"]
     falling = before["close"] > before["open"] and bar["open"] >= before["close"] and bar["close"] <= before["open"]
-    if rising and bar["close"] > bar["open"]:
-        return 1.0
-    return -1.0 if falling and bar["close"] < bar["open"] else 0.0
+    return 1.0 if rising else -1.0 if falling else 0.0
 
 
 def _inside_bar(day: Day, _tick: float) -> float:
