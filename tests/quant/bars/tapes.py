@@ -105,7 +105,7 @@ def tapes(draw: st.DrawFn, max_rows: int = 60) -> Ticks:
                 draw(st.sampled_from([-1, 0, 1])),
                 1,
                 draw(st.sampled_from([2, 2, 2, 3, 13, 4])),
-                draw(st.sampled_from([0, 0, 0, 0, int(TickFlag.AUCTION), int(TickFlag.SUSPICIOUS)])),
+                draw(st.sampled_from([0, 0, 0, 0, int(TickFlag.AUCTION), int(TickFlag.RLP), int(TickFlag.SUSPICIOUS)])),
                 draw(st.sampled_from([0, 0, 3, 7, -5, 2**31 - 1])),
                 draw(st.sampled_from([0, 3, 8, 2**30])),
                 i,

@@ -213,8 +213,8 @@ def _append(
 ) -> Any:  # fmt: skip
     """Append a block's eligible prints to the ring: (prints, of them marked, rows taken, DONE or OTHER_SESSION).
 
-    The columns are those of the block. Indices count from zero on fresh slices here and in ``_walk``, which
-    spares the compiler a sign check per access.
+    The columns are those of the block. Indices count from zero on fresh slices here and in ``_walk``, or are
+    unsigned, which spares the compiler a sign check per access.
     """
     open_ns, close_ns, next_open_ns = day.open_ns, day.close_ns, day.next_open_ns
     clock = day.clock_ns
@@ -258,23 +258,24 @@ def _append(
             continue
         clock = max(clock, t)
         # Listed and then worked off in a loop of its own: a branch on every print would often be guessed wrong.
-        block[changes].changed = m
+        block[np.uint64(changes)].changed = m
         changes += p != last
         last = p
         side = np.uint8(aggressor[i])
         bought, sold = v * SIDE_SHARES[side, 0], v * SIDE_SHARES[side, 1]
         marks = RLP_MARK * (((flags[i] & RLP_FLAG) != 0) | (trade_type[i] == RLP_TYPE))
         marks |= LARGE_MARK * ((earlier >= LARGE_AFTER) & (v * earlier >= LARGE_TIMES * sum_volume) & (v > 0.0))
-        block[marked].marked = m
+        block[np.uint64(marked)].marked = m
         marked += marks != 0
         earlier += 1.0
         sum_volume += v
         sum_signed += bought - sold
-        to_clock[m] = clock
-        to_price[m] = p
-        to_volume[m] = sum_volume
-        to_signed[m] = sum_signed
-        print_ = block[m]
+        at = np.uint64(m)
+        to_clock[at] = clock
+        to_price[at] = p
+        to_volume[at] = sum_volume
+        to_signed[at] = sum_signed
+        print_ = block[at]
         print_.row = i
         print_.volume = v
         print_.bought = bought
@@ -338,10 +339,11 @@ def _walk(
             spec.buy_volume, spec.sell_volume = buy_volume, sell_volume
             spec.dt_square_ns2, spec.realised_var = dt_square, rv
             spec.bucket_end_ns = bucket_end
-            spec.buy_agents, spec.sell_agents = add_agents(
-                block, start, j, spec.buy_agents, spec.sell_agents, agent_lists[0], agent_lists[1], agent_volumes[0],
-                agent_volumes[1],
-            )  # fmt: skip
+            if day.agents > 0:
+                spec.buy_agents, spec.sell_agents = add_agents(
+                    block, start, j, spec.buy_agents, spec.sell_agents, agent_lists[0], agent_lists[1],
+                    agent_volumes[0], agent_volumes[1],
+                )  # fmt: skip
             mark = _add_marked(block, mark, marked, j, spec)
             start = j
             if ready:
