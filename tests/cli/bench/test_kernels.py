@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,30 @@ def test_a_peer_that_fails_is_null_with_its_last_word(tmp_path: Path) -> None:
     found, note = kernel_peers_apart.rates(TAPE, SPEC, tmp_path)
     assert found == {"nautilus": None, "mlfinpy": None}
     assert note == "nautilus failed: no such module; mlfinpy failed: no such module"
+
+
+def test_an_environment_is_made_once_and_again_after_it_was_cut_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        if "venv" in command:
+            Path(command[-1]).mkdir(parents=True, exist_ok=True)
+        failed = "mlfinpy==0.1.2" in command and len(commands) < 5
+        return subprocess.CompletedProcess(command, int(failed), "", "no such host")
+
+    monkeypatch.setattr(kernel_peers_apart.subprocess, "run", run)
+    with pytest.raises(ConfigError, match=r"peer mlfinpy.*no such host"):
+        kernel_peers_apart.install(tmp_path)
+    kernel_peers_apart.install(tmp_path)
+    assert sum("venv" in command for command in commands) == 3
+    said = capsys.readouterr().err
+    assert "peers 1/2: nautilus: installing nautilus_trader==" in said
+    assert f"peers 1/2: nautilus is there, in {tmp_path / 'nautilus'}" in said
+    kernel_peers_apart.install(tmp_path)
+    assert len(commands) == 6
 
 
 def _without_polars(name: str) -> Any:
