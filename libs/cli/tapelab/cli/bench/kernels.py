@@ -192,7 +192,7 @@ def _stream_rows(spec: BarSpec, ticks: Ticks, *, with_peers: bool) -> list[dict[
     columns = [column.copy() for column in ticks.slice(0, max(min(STREAM_CHUNKS, ticks.n // CHUNK), 1) * CHUNK)]
     for column in columns:
         column.flags.writeable = False  # as the prints of a decoded record are
-    tape = Ticks(*columns)
+    tape = Ticks._make(columns)
     chunks = [(tape.slice(at, at + CHUNK), at) for at in range(0, tape.n, CHUNK)]
     plain, full = PlainBars(spec, _ALWAYS, _EVERY_TYPE), BarBuilder([spec], _ALWAYS, _EVERY_TYPE)
     python = PythonBars(spec.threshold)

@@ -75,9 +75,8 @@ class PlainBars:
         columns = _columns(ticks)
         row = 0
         while True:
-            row, self._taken, status = kernel.advance_plain(
-                *columns, row, first_seq, self._allowed, self._state, self._out, self._taken
-            )
+            arguments = (*columns, row, first_seq, self._allowed, self._state, self._out, self._taken)
+            row, self._taken, status = kernel.advance_plain(*arguments)
             if status == DONE:
                 return self._take()
             if status == OUT_FULL:
@@ -177,7 +176,7 @@ _LAYOUT: Final = 0x0001 | 0x0100
 _WRITEABLE: Final = 0x0400
 
 
-def _columns(ticks: Ticks) -> tuple[npt.NDArray[Any], ...]:
+def _columns(ticks: Ticks) -> tuple[Any, ...]:
     """The columns the kernel reads, in the one layout it is compiled for; copies only what differs."""
     columns = []
     for at, dtype in _COLUMNS:
