@@ -24,6 +24,7 @@ from tapelab.common.sources.detect import open_tape
 from tapelab.common.sources.protocol import Tape
 from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.plain import PlainBars
+from tapelab.quant.bars.records import joined
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.ticks import Ticks
 
@@ -136,7 +137,7 @@ def _plain_bars(source: Tape, spec: BarSpec, instruments: Instruments) -> dict[t
             found[key], taken[key] = [], 0
         found[key].append(builders[key].update(chunk.ticks, taken[key]))
         taken[key] += chunk.ticks.n
-    return {key: np.concatenate([*pieces, builders[key].end_tape()]) for key, pieces in found.items()}
+    return {key: joined([*pieces, builders[key].end_tape()]) for key, pieces in found.items()}
 
 
 def check_config_dir(config_dir: Path) -> None:
