@@ -47,6 +47,7 @@ class PlainBars:
         self._calendar = calendar
         self._allowed = trade_type_table(bar_trade_types)
         self._small = self._out = np.empty(_OUT_ROWS, PLAIN_BAR_DTYPE)
+        self._bytes = self._small.view(np.uint8)
         self._taken = 0
         self._pieces: list[npt.NDArray[np.void]] = []
         self.new_stream()
@@ -118,8 +119,14 @@ class PlainBars:
         self._out, self._taken = np.empty(_PIECE_ROWS, PLAIN_BAR_DTYPE), 0
 
     def _take(self) -> npt.NDArray[np.void]:
-        bars = joined([*self._pieces, self._out[: self._taken]])
-        self._out, self._taken, self._pieces = self._small, 0, []
+        bars: npt.NDArray[np.void]
+        if self._pieces:
+            bars = joined([*self._pieces, self._out[: self._taken]])
+            self._out, self._pieces = self._small, []
+        else:  # the same for the few bars of a chunk, at half the cost
+            raw = self._bytes[: self._taken * PLAIN_BAR_DTYPE.itemsize].copy()
+            bars = np.ndarray(self._taken, PLAIN_BAR_DTYPE, raw)
+        self._taken = 0
         return bars
 
 
