@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import tapelab.trainer.cli as trainer
@@ -50,6 +51,20 @@ def test_rejected_rows_are_said_with_the_file_that_lists_them(command, tape: Pat
     assert json.loads(command(*words, "--json").out)["rejects_path"] == str(rejects)
     words[1] = str(tape)
     assert json.loads(command(*words, "--json").out)["rejects_path"] is None
+
+
+@pytest.mark.slow
+def test_plain_bars_are_the_plain_columns_of_the_full_ones(command, tape: Path, repository, tmp_path: Path) -> None:
+    words = ["bars", str(tape), "--spec", "volume:300", "--config-dir", str(repository / "config"), "--json", "--out"]
+    full, plain = tmp_path / "full.parquet", tmp_path / "plain.parquet"
+    assert (
+        json.loads(command(*words, str(full)).out)["bars"]
+        == json.loads(command(*words, str(plain), "--plain").out)["bars"]
+        > 10
+    )
+    table = pq.read_table(plain)
+    assert {"symbol", "lineage", "vwap", "sell_volume"} < set(table.column_names)
+    assert table.equals(pq.read_table(full).select(table.column_names))
 
 
 def test_bars_elsewhere_say_what_they_looked_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,14 @@ def test_peers_compute_the_bars_they_are_compared_on(peer: int) -> None:
 
 
 WORKS = ["tick_bars", "volume_bars", "dollar_bars", "volume_bars_full", "volume_bars_stream_512"]
+WORKS += ["volume_bars_full_stream_512"]
 
 
 def _run_short(monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, Any]:
     monkeypatch.setattr(kernels, "synthetic_tape", lambda: TAPE)
     monkeypatch.setattr(kernels, "feature_rows", lambda *_, **__: [])
     monkeypatch.setattr(kernels.label_kernels, "rows", lambda **_: [])
-    monkeypatch.setattr(kernels_scaling, "LENGTHS", (1_000, 30_000))
+    monkeypatch.setattr(kernels_scaling, "LENGTHS", (1_000, 30_000, 100_000))
     monkeypatch.setattr(kernels_scaling, "SYMBOLS", (1, 2))
     return kernels.run(None, **options)
 
@@ -75,6 +77,17 @@ def test_the_result_has_the_published_shape(monkeypatch: pytest.MonkeyPatch, tmp
     (cold,) = [row for row in result["rows"] if row["work"] == "cold_start"]
     assert cold["unit"] == "s"
     assert not cold["higher_is_better"]
+    short, long = (row["tapelab"] for row in result["rows"] if "memory" in row["work"])
+    assert long < 1.5 * short
+
+
+def test_a_tape_of_any_length_comes_in_order_and_in_pieces() -> None:
+    pieces = list(kernels_scaling._pieces(TAPE, 50_001))
+    assert [first_seq for _, first_seq in pieces] == np.cumsum([0, *(piece.n for piece, _ in pieces[:-1])]).tolist()
+    whole = kernels.Ticks.concatenate([piece for piece, _ in pieces])
+    assert whole.n == 50_001
+    assert (np.diff(whole.ts_event_ns) >= 0).all()
+    assert (whole.price[20_000:40_000] == TAPE.price).all()
 
 
 def test_the_plain_python_peer_computes_the_same_bars() -> None:
@@ -94,6 +107,30 @@ def test_a_peer_that_fails_is_null_with_its_last_word(tmp_path: Path) -> None:
     found, note = kernel_peers_apart.rates(TAPE, SPEC, tmp_path)
     assert found == {"nautilus": None, "mlfinpy": None}
     assert note == "nautilus failed: no such module; mlfinpy failed: no such module"
+
+
+def test_an_environment_is_made_once_and_again_after_it_was_cut_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        if "venv" in command:
+            Path(command[-1]).mkdir(parents=True, exist_ok=True)
+        failed = "mlfinpy==0.1.2" in command and len(commands) < 5
+        return subprocess.CompletedProcess(command, int(failed), "", "no such host")
+
+    monkeypatch.setattr(kernel_peers_apart.subprocess, "run", run)
+    with pytest.raises(ConfigError, match=r"peer mlfinpy.*no such host"):
+        kernel_peers_apart.install(tmp_path)
+    kernel_peers_apart.install(tmp_path)
+    assert sum("venv" in command for command in commands) == 3
+    said = capsys.readouterr().err
+    assert "peers 1/2: nautilus: installing nautilus_trader==" in said
+    assert f"peers 1/2: nautilus is there, in {tmp_path / 'nautilus'}" in said
+    kernel_peers_apart.install(tmp_path)
+    assert len(commands) == 6
 
 
 def _without_polars(name: str) -> Any:

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -29,27 +30,41 @@ _CHILD: Final = Path(__file__).with_name("kernel_peers_child.py")
 
 
 def install(folder: Path) -> None:
-    """Make the environments that are not there yet.
+    """Make the environments that are not there yet, saying on stderr what takes so long.
 
     Raises:
         ConfigError: an environment cannot be made or a package not be installed.
     """
-    for peer, packages in PACKAGES.items():
-        if interpreter(folder, peer).exists():
-            continue
+    for at, (peer, packages) in enumerate(PACKAGES.items(), start=1):
         home = folder / peer
-        for command in (
-            [sys.executable, "-m", "venv", str(home)],
-            [str(interpreter(folder, peer)), "-m", "pip", "install", "--quiet", *packages],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise ConfigError(
-                    f"cannot make the environment of the peer {peer}",
-                    expected=f"{' '.join(command)} to succeed",
-                    actual=(done.stderr.strip().splitlines() or ["no message"])[-1],
-                    remedy=f"remove {home} and try again, or leave out --install-peers",
-                )
+        # Written last: an environment whose making was cut short, or of other versions, is made again.
+        stamp, wanted = home / "installed.txt", "\n".join(packages)
+        where = f"peers {at}/{len(PACKAGES)}: {peer}"
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+            _say(f"{where} is there, in {home}")
+            continue
+        started = time.monotonic()
+        _say(f"{where}: making an environment in {home}")
+        _succeed(peer, home, [sys.executable, "-m", "venv", "--clear", str(home)])
+        _say(f"{where}: installing {', '.join(packages)}, which takes a minute or two")
+        _succeed(peer, home, [str(interpreter(folder, peer)), "-m", "pip", "install", "--quiet", *packages])
+        stamp.write_text(wanted, encoding="utf-8")
+        _say(f"{where}: done in {time.monotonic() - started:.0f} s")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _succeed(peer: str, home: Path, command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(
+            f"cannot make the environment of the peer {peer}",
+            expected=f"{' '.join(command)} to succeed",
+            actual=(done.stderr.strip().splitlines() or ["no message"])[-1],
+            remedy=f"see whether packages can be installed here and remove {home}, or leave out --install-peers",
+        )
 
 
 def rates(ticks: Ticks, spec: BarSpec, folder: Path) -> tuple[dict[str, float | None], str]:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
+import tracemalloc
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import numpy as np
-
 from tapelab.quant.bars.builder import BarBuilder
-from tapelab.quant.bars.offline import compute_bars
-from tapelab.quant.bars.plain import compute_plain_bars
+from tapelab.quant.bars.plain import PlainBars
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.calendar import SessionCalendar
 from tapelab.quant.ticks import Ticks
 
-LENGTHS: Final = (100_000, 1_000_000, 10_000_000)
+#: Prints of the tapes; the full builder stops one earlier, so that the bench stays a matter of seconds.
+LENGTHS: Final = (100_000, 1_000_000, 10_000_000, 100_000_000)
 SYMBOLS: Final = (1, 10, 100)
+#: Prints of all symbols together, and of one call.
+SYMBOL_PRINTS: Final = 1_000_000
 CHUNK: Final = 4_096
+#: Prints a growing tape is read at a time.
+PIECE: Final = 65_536
+_DAY_NS: Final = 86_400_000_000_000
 _ALWAYS: Final = SessionCalendar(timezone="UTC", open="00:00", close="24:00", weekdays=range(7))
+
+Update = Callable[[Ticks, int], Any]
 
 #: A process of its own: imports, loads the compiled kernel from the disk cache, closes a bar.
 _FIRST_BAR: Final = """
@@ -39,34 +47,71 @@ def first_bar(ticks: Ticks) -> None:
 
 
 def rows(ticks: Ticks, spec: BarSpec) -> list[dict[str, Any]]:
-    """Rows of the bench over growing tapes and numbers of symbols, and the cold start."""
+    """Rows of the bench over growing tapes and numbers of symbols, the memory they take, and the cold start."""
+    builders: dict[str, Callable[[], Update]] = {
+        "volume_bars": lambda: PlainBars(spec, _ALWAYS, range(256)).update,
+        "volume_bars_full": lambda: BarBuilder([spec], _ALWAYS, range(256)).update,
+    }
     found = []
-    for length in LENGTHS:
-        repeated = _repeat(ticks, length)
-        for work, compute in (("volume_bars", compute_plain_bars), ("volume_bars_full", compute_bars)):
-            compute(repeated.slice(0, 10_000), spec, _ALWAYS, range(256))
-            started = time.perf_counter()
-            compute(repeated, spec, _ALWAYS, range(256))
-            rate = repeated.n / (time.perf_counter() - started) / 1e6
-            found.append(_row(f"{work}_n{length}", "M ticks/s", rate, f"{spec}, {length} prints, one pass"))
-    total = min(ticks.n, LENGTHS[1])
-    for symbols in SYMBOLS:
-        builders = [BarBuilder([spec], _ALWAYS, range(256)) for _ in range(symbols)]
-        each = total // symbols
-        started = time.perf_counter()
-        for position in range(0, each, CHUNK):
-            chunk = ticks.slice(position, min(position + CHUNK, each))
-            for builder in builders:
-                builder.update(chunk, position)
-        rate = each * symbols / (time.perf_counter() - started) / 1e6
-        note = f"{spec}, {symbols} builders in turns, chunks of {CHUNK}, {each * symbols} prints in all"
-        found.append(_row(f"volume_bars_symbols{symbols}", "M ticks/s", rate, note))
+    for work, build in builders.items():
+        for length in LENGTHS if work == "volume_bars" else LENGTHS[:-1]:
+            rate = length / _seconds(ticks, length, build()) / 1e6
+            note = f"{spec}, {length} prints, one builder, {PIECE} prints a call, made outside the timing"
+            found.append(_row(f"{work}_n{length}", "M ticks/s", rate, note))
+    for length in (LENGTHS[1], LENGTHS[-1]):
+        found.append(_memory_row(ticks, spec, length, builders["volume_bars"]))
+    for work, build in builders.items():
+        for symbols in SYMBOLS:
+            rate, prints = _symbols(ticks, symbols, build)
+            note = f"{spec}, {symbols} builders in turns, chunks of {CHUNK}, {prints} prints in all"
+            found.append(_row(f"{work}_symbols{symbols}", "M ticks/s", rate, note))
     command = [sys.executable, "-c", _FIRST_BAR]
     subprocess.run(command, capture_output=True, check=True)  # fills the cache where it is empty
     seconds = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     note = "imports and first bar in a new process, compiled kernels from the disk cache"
     found.append(_row("cold_start", "s", seconds, note, higher_is_better=False))
     return found
+
+
+def _seconds(ticks: Ticks, length: int, update: Update) -> float:
+    """What taking a tape of this length costs."""
+    update(ticks.slice(0, 1), 0)
+    seconds = 0.0
+    for piece, first_seq in _pieces(ticks, length):
+        started = time.perf_counter()
+        update(piece, first_seq)
+        seconds += time.perf_counter() - started
+    return seconds
+
+
+def _memory_row(ticks: Ticks, spec: BarSpec, length: int, build: Callable[[], Update]) -> dict[str, Any]:
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
+    try:
+        _seconds(ticks, length, build())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident
+    note = (
+        f"{spec}, {length} prints, peak of all that the builder, its bars and the pieces of {PIECE} prints take "
+        f"(tracemalloc); the process's largest resident size grew by {grown} KiB"
+    )
+    return _row(f"volume_bars_memory_n{length}", "MB", peak / 1e6, note, higher_is_better=False)
+
+
+def _symbols(ticks: Ticks, symbols: int, build: Callable[[], Update]) -> tuple[float, int]:
+    """(M prints/s, prints) of several builders that take the same prints in turns."""
+    each = min(ticks.n, SYMBOL_PRINTS) // symbols
+    updates = [build() for _ in range(symbols)]
+    for update in updates:
+        update(ticks.slice(0, 1), 0)
+    started = time.perf_counter()
+    for position in range(0, each, CHUNK):
+        chunk = ticks.slice(position, min(position + CHUNK, each))
+        for update in updates:
+            update(chunk, position)
+    return each * symbols / (time.perf_counter() - started) / 1e6, each * symbols
 
 
 def _row(work: str, unit: str, figure: float, note: str, *, higher_is_better: bool = True) -> dict[str, Any]:
@@ -81,11 +126,14 @@ def _row(work: str, unit: str, figure: float, note: str, *, higher_is_better: bo
     }
 
 
-def _repeat(ticks: Ticks, length: int) -> Ticks:
-    """The tape again and again up to a length, in order of time within one day."""
-    if ticks.n >= length:
-        return ticks.slice(0, length)
-    whole = Ticks._make(np.resize(column, length) for column in ticks)
-    first, last = int(ticks.ts_event_ns[0]), int(ticks.ts_event_ns[-1])
-    times = first + np.arange(length) * max((last - first) // length, 1)
-    return whole._replace(ts_event_ns=times)
+def _pieces(ticks: Ticks, length: int) -> Iterator[tuple[Ticks, int]]:
+    """A tape of any length in pieces, each with its first number: these prints day after day."""
+    period_ns = (int(ticks.ts_event_ns[-1] - ticks.ts_event_ns[0]) // _DAY_NS + 1) * _DAY_NS
+    taken = day = 0
+    while taken < length:
+        stop = min(ticks.n, length - taken)
+        for at in range(0, stop, PIECE):
+            piece = ticks.slice(at, min(at + PIECE, stop))
+            yield piece._replace(ts_event_ns=piece.ts_event_ns + day * period_ns), taken + at
+        taken += stop
+        day += 1

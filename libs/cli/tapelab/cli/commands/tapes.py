@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import typer
 
 from tapelab.cli.commands.connect import stack_settings
 from tapelab.cli.commands.output import print_json
 from tapelab.cli.stack.layout import without_foreign
 from tapelab.common.errors import ConfigError, SourceError, TapelabError
-from tapelab.common.instruments import load_instruments
+from tapelab.common.instruments import Instruments, load_instruments
 from tapelab.common.pipeline import bar_lineage
 from tapelab.common.schemas.bars import Bar
 from tapelab.common.settings import PREFIX, CommonSettings, load
 from tapelab.common.sources.detect import open_tape
+from tapelab.common.sources.protocol import Tape
 from tapelab.quant.bars.offline import compute_bars
+from tapelab.quant.bars.plain import PlainBars
+from tapelab.quant.bars.records import joined
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.ticks import Ticks
 
@@ -43,6 +48,12 @@ def bars(
     spec: Annotated[str, typer.Option(help="tick:200, volume:5000, dollar:1e6 or time:1s.")],
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
     format: Annotated[str, typer.Option(help="The tape's format, where it is not recognised.")] = "",
+    plain: Annotated[
+        bool,
+        typer.Option(
+            help="Prices, sums and counts alone, chunk by chunk: faster, and the tape need not fit in memory."
+        ),
+    ] = False,
     config_dir: ConfigDir = Path("config"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -64,14 +75,11 @@ def bars(
             remedy="correct it",
         ) from error
     source = open_tape(tape, format or None, rejects_path=out.with_suffix(".rejects.csv"))
-    chunks: dict[tuple[str, str], list[Ticks]] = {}
-    for chunk in source.chunks():
-        chunks.setdefault((chunk.symbol, chunk.exchange), []).append(chunk.ticks)
+    computed = (_plain_bars if plain else _full_bars)(source, parsed, instruments)
     tables = []
-    for (symbol, exchange), parts in chunks.items():
+    for (symbol, exchange), rows in computed.items():
         instrument = instruments.of(symbol)
         session = instruments.sessions[instrument.session]
-        rows = compute_bars(Ticks.concatenate(parts), parsed, instruments.calendar(symbol), instrument.bar_trade_types)
         identity = {
             "symbol": symbol,
             "exchange": exchange,
@@ -82,7 +90,7 @@ def bars(
         }
         columns = {name: pa.array([value] * len(rows)) for name, value in identity.items()}
         columns |= {name: pa.array(rows[name]) for name in rows.dtype.names or ()}
-        tables.append(pa.table({name: columns[name] for name in Bar.__struct_fields__}))
+        tables.append(pa.table({name: columns[name] for name in Bar.__struct_fields__ if name in columns}))
     if not tables:
         raise SourceError("the tape is empty", expected="prints", actual="none", remedy="check the file and its format")
     table = pa.concat_tables(tables)
@@ -93,7 +101,7 @@ def bars(
         "rejects": summary.rejects,
         "rejects_path": str(summary.rejects_path) if summary.rejects_path else None,
         "bars": table.num_rows,
-        "symbols": sorted(symbol for symbol, _ in chunks),
+        "symbols": sorted(symbol for symbol, _ in computed),
         "out": str(out),
     }
     if as_json:
@@ -101,6 +109,35 @@ def bars(
     else:
         listed = f" (listed in {summary.rejects_path})" if summary.rejects_path else ""
         print(f"{summary.rows:,} prints, {summary.rejects:,} rejected rows{listed} -> {table.num_rows:,} bars in {out}")
+
+
+def _full_bars(source: Tape, spec: BarSpec, instruments: Instruments) -> dict[tuple[str, str], npt.NDArray[np.void]]:
+    """All fields of every symbol's bars, by symbol and exchange; the whole tape is held."""
+    chunks: dict[tuple[str, str], list[Ticks]] = {}
+    for chunk in source.chunks():
+        chunks.setdefault((chunk.symbol, chunk.exchange), []).append(chunk.ticks)
+    return {
+        key: compute_bars(
+            Ticks.concatenate(parts), spec, instruments.calendar(key[0]), instruments.of(key[0]).bar_trade_types
+        )
+        for key, parts in chunks.items()
+    }
+
+
+def _plain_bars(source: Tape, spec: BarSpec, instruments: Instruments) -> dict[tuple[str, str], npt.NDArray[np.void]]:
+    """The plain fields of every symbol's bars, by symbol and exchange; only bars are held."""
+    builders: dict[tuple[str, str], PlainBars] = {}
+    found: dict[tuple[str, str], list[npt.NDArray[np.void]]] = {}
+    taken: dict[tuple[str, str], int] = {}
+    for chunk in source.chunks():
+        key = (chunk.symbol, chunk.exchange)
+        if key not in builders:
+            of = instruments.of(chunk.symbol)
+            builders[key] = PlainBars(spec, instruments.calendar(chunk.symbol), of.bar_trade_types)
+            found[key], taken[key] = [], 0
+        found[key].append(builders[key].update(chunk.ticks, taken[key]))
+        taken[key] += chunk.ticks.n
+    return {key: joined([*pieces, builders[key].end_tape()]) for key, pieces in found.items()}
 
 
 def check_config_dir(config_dir: Path) -> None:

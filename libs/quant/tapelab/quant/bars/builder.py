@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.bars import kernel, snapshot
+from tapelab.quant.bars.records import joined
 from tapelab.quant.bars.rules import trade_type_table
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.bars.state import BarState
@@ -200,14 +201,12 @@ class BarBuilder:
         state = self._state
         for k, closed in enumerate(state.out_n.tolist()):
             if closed:
-                self._taken[k].append(state.out[k, :closed].copy())
+                self._taken[k].append(joined([state.out[k, :closed]]))
         state.out_n[:] = 0
 
     def _take(self) -> list[npt.NDArray[np.void]]:
         self._flush()
-        taken = [
-            pieces[0] if len(pieces) == 1 else np.concatenate(pieces) if pieces else _NO_BARS for pieces in self._taken
-        ]
+        taken = [pieces[0] if len(pieces) == 1 else joined(pieces) if pieces else _NO_BARS for pieces in self._taken]
         self._taken = [[] for _ in self._specs]
         return taken
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.bars.builder import BarBuilder
+from tapelab.quant.bars.records import joined
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.calendar import SessionCalendar
 from tapelab.quant.ticks import Ticks
@@ -39,5 +40,5 @@ def compute_bars(
     (bars,) = builder.update(ticks, first_seq)
     if tape_ended:
         (last,) = builder.end_tape()
-        bars = np.concatenate([bars, last]) if len(last) else bars
+        bars = joined([bars, last]) if len(last) else bars
     return bars

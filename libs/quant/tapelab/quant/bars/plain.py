@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tapelab.quant.bars import plain_kernel as kernel
 from tapelab.quant.bars.kernel import DONE, OUT_FULL
 from tapelab.quant.bars.plain_sums import INF_BITS
+from tapelab.quant.bars.records import joined
 from tapelab.quant.bars.rules import trade_type_table
 from tapelab.quant.bars.spec import BAR_KINDS, BarSpec
 from tapelab.quant.bars.state import BEFORE_ALL
@@ -72,14 +73,17 @@ class PlainBars:
         Returns:
             The bars that closed: :data:`PLAIN_BAR_DTYPE`, shape ``(closed,)``.
         """
+        self._run(ticks, first_seq)
+        return self._take()
+
+    def _run(self, ticks: Ticks, first_seq: int) -> None:
         columns = _columns(ticks)
         row = 0
         while True:
-            row, self._taken, status = kernel.advance_plain(
-                *columns, row, first_seq, self._allowed, self._state, self._out, self._taken
-            )
+            arguments = (*columns, row, first_seq, self._allowed, self._state, self._out, self._taken)
+            row, self._taken, status = kernel.advance_plain(*arguments)
             if status == DONE:
-                return self._take()
+                return
             if status == OUT_FULL:
                 self._flush()
             else:
@@ -115,14 +119,13 @@ class PlainBars:
         self._out, self._taken = np.empty(_PIECE_ROWS, PLAIN_BAR_DTYPE), 0
 
     def _take(self) -> npt.NDArray[np.void]:
-        # As plain bytes: copying records goes field by field and costs many times as much.
-        if not self._pieces:
-            raw = self._bytes[: self._taken * _ROW].copy()
-        else:
-            self._pieces.append(self._out[: self._taken])
-            raw = np.concatenate([piece.view(np.uint8) for piece in self._pieces])
+        bars: npt.NDArray[np.void]
+        if self._pieces:
+            bars = joined([*self._pieces, self._out[: self._taken]])
             self._out, self._pieces = self._small, []
-        bars: npt.NDArray[np.void] = np.ndarray(len(raw) // _ROW, PLAIN_BAR_DTYPE, raw)
+        else:  # the same for the few bars of a chunk, at half the cost
+            raw = self._bytes[: self._taken * PLAIN_BAR_DTYPE.itemsize].copy()
+            bars = np.ndarray(self._taken, PLAIN_BAR_DTYPE, raw)
         self._taken = 0
         return bars
 
@@ -151,8 +154,10 @@ def compute_plain_bars(
         :class:`~tapelab.quant.bars.builder.BarBuilder`, of which no field is NaN for finite sums.
     """
     builder = PlainBars(spec, calendar, bar_trade_types)
-    bars = builder.update(ticks, first_seq)
-    return np.concatenate([bars, builder.end_tape()]) if tape_ended else bars
+    builder._run(ticks, first_seq)
+    if tape_ended:
+        builder._finish()
+    return builder._take()
 
 
 def _first_run(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
@@ -165,7 +170,6 @@ def _first_run(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
 #: Rows a builder keeps for closed bars, and the rows of a further piece where a long tape fills them.
 _OUT_ROWS: Final = 2 * kernel.BLOCK
 _PIECE_ROWS: Final = 32 * kernel.BLOCK
-_ROW: Final = PLAIN_BAR_DTYPE.itemsize
 
 #: The columns the kernel reads, in its order: place in ``Ticks`` and dtype.
 _COLUMNS: Final = tuple(
@@ -177,7 +181,7 @@ _LAYOUT: Final = 0x0001 | 0x0100
 _WRITEABLE: Final = 0x0400
 
 
-def _columns(ticks: Ticks) -> tuple[npt.NDArray[Any], ...]:
+def _columns(ticks: Ticks) -> tuple[Any, ...]:
     """The columns the kernel reads, in the one layout it is compiled for; copies only what differs."""
     columns = []
     for at, dtype in _COLUMNS:

@@ -36,6 +36,16 @@ _OCTAVE: Final = 2**52
 
 
 @njit
+def _bits(x: float) -> Any:
+    return np.float64(x).view(np.int64)
+
+
+@njit
+def _int(x: Any) -> Any:
+    return np.int64(x)
+
+
+@njit
 def _grid_of(price: Any, volume: Any, price_bits: Any, volume_bits: Any, start: int, stop: int, state: Any) -> float:
     first = price_bits[start]
     exponent = (first >> 52) - 1
@@ -49,10 +59,10 @@ def _grid_of(price: Any, volume: Any, price_bits: Any, volume_bits: Any, start: 
         p = price_bits[i]
         outside |= (p - lowest) | (highest - p) | volume_bits[i]
         any_price |= p
-        v = np.float64(volume[i] + _WHOLE)
-        off |= np.float64(v - _WHOLE).view(np.int64) ^ volume_bits[i]
-        any_lots |= v.view(np.int64)
-        lots += v.view(np.int64)
+        v = volume[i] + _WHOLE
+        off |= _bits(v - _WHOLE) ^ volume_bits[i]
+        any_lots |= _bits(v)
+        lots += _bits(v)
     # Another exponent than the constant's own: a volume out of range, or none.
     if outside < 0 or off != 0 or any_lots >> 52 != _WHOLE_TOP:
         return 0.0
@@ -90,7 +100,7 @@ def _lots_of_strides(volume: Any, start: int, strides: int, to: Any) -> None:
         at = np.uint64(start + k * STRIDE)
         total = 0
         for i in range(at, at + np.uint64(STRIDE)):
-            total += np.float64(volume[i] + _WHOLE).view(np.int64)
+            total += _bits(volume[i] + _WHOLE)
         to[k] = total & _LOW
 
 
@@ -101,7 +111,7 @@ def _money_of_strides(price: Any, volume: Any, start: int, strides: int, grid: f
         at = np.uint64(start + k * STRIDE)
         total = 0
         for i in range(at, at + np.uint64(STRIDE)):
-            total += np.float64(price[i] * volume[i] + whole).view(np.int64)
+            total += _bits(price[i] * volume[i] + whole)
         to[k] = total & _LOW
 
 
@@ -117,8 +127,8 @@ def _ends_on_grid(
     else:
         unit = 1.0 / grid
         _money_of_strides(price, volume, start, strides, grid, of_strides)
-    threshold = np.int64(np.ceil(min(state.threshold * unit, 2.0**62)))
-    total = np.int64((state.volume if lots else state.dollar) * unit)
+    threshold = _int(np.ceil(min(state.threshold * unit, 2.0**62)))
+    total = _int((state.volume if lots else state.dollar) * unit)
     found = 0
     for k in range(strides):
         at = start + k * STRIDE
@@ -127,7 +137,7 @@ def _ends_on_grid(
             so_far = before = 0
             open_after = 0
             for i in range(np.uint64(at), np.uint64(at) + np.uint64(STRIDE)):
-                measure = np.int64(volume[i] if lots else price[i] * volume[i] * unit)
+                measure = _int(volume[i] if lots else price[i] * volume[i] * unit)
                 so_far += measure
                 stays = total + so_far < threshold
                 open_after += stays
@@ -135,12 +145,12 @@ def _ends_on_grid(
             last = at + open_after
             ends[found] = last + 1
             found += 1
-            total = -before - np.int64(volume[last] if lots else price[last] * volume[last] * unit)
+            total = -before - _int(volume[last] if lots else price[last] * volume[last] * unit)
         total += of_strides[k]
     for i in range(np.uint64(start + strides * STRIDE), np.uint64(stop)):
-        total += np.int64(volume[i] if lots else price[i] * volume[i] * unit)
+        total += _int(volume[i] if lots else price[i] * volume[i] * unit)
         if total >= threshold:
-            ends[found] = np.int64(i) + 1
+            ends[found] = _int(i) + 1
             found += 1
             total = 0
     return found
@@ -205,9 +215,9 @@ def add_on_grid(
     most, least = state.high_bits, state.low_bits
     for i in range(np.uint64(start), np.uint64(stop)):
         p = price_bits[i]
-        v = np.float64(volume[i] + _WHOLE).view(np.int64)
-        money += np.float64(price[i] * volume[i] + whole).view(np.int64)
-        s = np.int64(side[i])
+        v = _bits(volume[i] + _WHOLE)
+        money += _bits(price[i] * volume[i] + whole)
+        s = _int(side[i])
         lots += v
         # The mask is all ones where buyers, or sellers, began the print.
         bought += v & (-s >> 63)
@@ -243,7 +253,7 @@ def add_in_order(
         bought += v * SIDE_SHARES[s, 0]
         sold += v * SIDE_SHARES[s, 1]
         if total >= by_volume or dollar >= by_dollar:
-            end = np.int64(i) + 1
+            end = _int(i) + 1
             break
     state.volume, state.dollar, state.buy_volume, state.sell_volume = total, dollar, bought, sold
     most, least = state.high_bits, state.low_bits
