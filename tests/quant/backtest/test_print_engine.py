@@ -213,6 +213,15 @@ def test_an_order_too_late_for_its_session_is_never_made() -> None:
     assert not len(run(tape, {0: 0.01, 1: 0.0}).fills)
 
 
+def test_more_parts_than_there_was_room_for_are_all_there() -> None:
+    tape = [(0, 100_000, 1, SELL), *((2 + s, 100_000, 1, SELL) for s in range(20)), (90, 100_000, 1, SELL)]
+    result = run(tape, {0: 0.01, 21: 0.0}, lots=20)
+    assert told(result, "lots") == [(1,)] * 20 + [(20,)]
+    assert result.fills["position"].tolist() == [*range(1, 21), 0]
+    assert result.result.trades["lots"].tolist() == pytest.approx([20])
+    assert result.result.kpis.fees == pytest.approx(40 * 0.25)
+
+
 def test_an_unknown_aggressor_is_told_by_the_tick_rule() -> None:
     prints = prints_of([3, 1, 4, 5, 6], [5.0, 5.0, 6.0, 6.0, 4.0], [1.0] * 5, [0, -1, 0, 0, 0])
     assert prints["side"].tolist() == [1, -1, 1, 1, -1]

@@ -293,12 +293,12 @@ def _events(
 
 
 @njit
-def _send(run: Run, message: Any, i: int, reason: int, arrival_ns: int, position: float) -> bool:
-    """Write a message; false where it is a passive order that the session's close forestalls."""
+def _send(run: Run, message: Any, i: int, reason: int, arrival_ns: int, position: float, last: int) -> bool:
+    """Write a message; false where it is a passive order that comes after ``last``, the session's last print."""
     bar, prints = run.bars[i], run.prints
     message.bar, message.reason, message.arrival_ns, message.position = i, reason, arrival_ns, position
     message.limit = run.settings.limit and reason not in (_SESSION_END, _GAP)
-    message.last = first_later(prints, bar.last_print, bar.session_close_ns - 1) - 1
+    message.last = last
     message.start = first_later(prints, bar.last_print + 1, arrival_ns)
     message.before = message.start - 1
     if message.start <= message.last:
@@ -317,7 +317,7 @@ def simulate_prints(
 
     Args:
         day_start: first bar of every day, then n.
-        out: ``ROW`` per bar, of length 0 where only figures are wanted.
+        out: ``ROW`` per bar.
         mail: ``MESSAGE``, scratch of a row per bar; ``day_net``: per day.
         account, order, counts: an ``ACCOUNT``, a ``RESTING`` and a ``COUNTS``, all zero.
         figures: row of ``kernel.Figure``.
@@ -325,9 +325,8 @@ def simulate_prints(
     bars, rules, n = run.bars, run.settings, len(run.bars)
     scale = rules.lots * rules.multiplier
     long_lots, short_lots = min(rules.lots, rules.max_long), min(rules.lots, rules.max_short)
-    record = len(out) > 0
     side, since_ns, changed_ns, arrival_ns = 0, NEVER_NS, NEVER_NS, NEVER_NS
-    head, tail = 0, 0
+    head, tail, close_ns, last = 0, 0, NEVER_NS, 0
     equity, peak, drawdown = 0.0, 0.0, 0.0
     gross_sum, fee_sum, spread_sum, slippage_sum, return_sum = 0.0, 0.0, 0.0, 0.0, 0.0
     for d in range(len(day_start) - 1):
@@ -360,7 +359,10 @@ def simulate_prints(
                 position = long_lots if new > 0 else -short_lots if new < 0 else 0.0
                 if head == tail:
                     head = tail = 0
-                if _send(run, mail[tail], i, reason, arrival_ns, position):
+                if bar.session_close_ns != close_ns:
+                    close_ns = bar.session_close_ns
+                    last = first_later(run.prints, bar.last_print, close_ns - 1) - 1
+                if _send(run, mail[tail], i, reason, arrival_ns, position, last):
                     tail += 1
             if new != side:
                 side, since_ns, changed_ns = new, bar.ts_ns, bar.ts_ns
@@ -384,10 +386,9 @@ def simulate_prints(
             spread_sum += account.spread * scale
             slippage_sum += account.slippage * scale
             return_sum += net_return
-            if record:
-                row = out[i]
-                row.side, row.reason, row.gross, row.cost = side, reason, gross_money, paid_money
-                row.net_return, row.equity = net_return, equity
+            row = out[i]
+            row.side, row.reason, row.gross, row.cost = side, reason, gross_money, paid_money
+            row.net_return, row.equity = net_return, equity
         day_net[d] = day_sum
     n_days, n_trades = len(day_start) - 1, account.n_trades
     figures[0], figures[1] = equity, gross_sum
@@ -398,3 +399,16 @@ def simulate_prints(
     figures[9] = ratio_of(book.trade_net, n_trades)
     figures[10] = downside_ratio_of(day_net, n_days) * _YEAR
     figures[11], figures[12] = drawdown, account.turnover
+
+
+@njit
+def markout(prints: Any, fills: Any, horizon_ns: int) -> tuple[float, float]:
+    """Of passive fills: lots, and lots times the favourable move from the price got to the horizon's last print."""
+    lots, moved = 0.0, 0.0
+    for i in range(len(fills)):
+        fill = fills[i]
+        if fill.maker:
+            row = first_later(prints, fill.print, fill.filled_ts_ns + horizon_ns) - 1
+            lots += fill.lots
+            moved += fill.lots * (fill.side * (prints[row].price - fill.got))
+    return lots, moved
