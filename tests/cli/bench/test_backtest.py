@@ -48,9 +48,7 @@ def test_the_book_given_to_the_peer_is_the_one_that_prints_imply() -> None:
     some = backtest_ticks.tape(400)
     bids, asks = {}, {}
     feed = zip(*(some.feed[name].tolist() for name in ("ev", "ts", "px", "qty")), strict=True)
-    prints = iter(
-        zip(some.ts.tolist(), (some.ticks * 5.0).tolist(), some.volume.tolist(), some.side.tolist(), strict=True)
-    )
+    prints = iter(zip(some.ts.tolist(), some.price.tolist(), some.volume.tolist(), some.side.tolist(), strict=True))
     last: Any = None
     for ev, ts, price, lots in feed:
         buy = bool(ev & (1 << 29))

@@ -40,7 +40,7 @@ class Tape(NamedTuple):
     """Prints, and the book that they imply: one tick wide, ``AHEAD`` lots on every level."""
 
     ts: _A
-    ticks: _A
+    price: _A
     volume: _A
     side: _A
     feed: dict[str, _A]
@@ -87,7 +87,7 @@ def tape(n: int, seed: int = SEED) -> Tape:
     ev, at, px, qty = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room), np.empty(room)
     rows = _walk(far, side, ts, volume, ticks, ev, at, px, qty)
     feed = {"ev": ev[:rows] | np.uint64(_SEEN), "ts": at[:rows], "px": px[:rows] * TICK, "qty": qty[:rows]}
-    return Tape(ts, ticks, volume, side, feed)
+    return Tape(ts, ticks * TICK, volume, side, feed)
 
 
 class Orders(NamedTuple):
@@ -108,8 +108,8 @@ def orders_on(some: Tape) -> Orders:
     enter, leave = rows[::2], rows[1::2]
     side = np.where(np.arange(len(enter)) % 2 == 0, 1, -1)
     limit = [
-        passive_price(int(s), float(t) * TICK, int(c), TICK, TICK)
-        for s, t, c in zip(side, some.ticks[enter], some.side[enter], strict=True)
+        passive_price(int(s), float(p), int(c), TICK, TICK)
+        for s, p, c in zip(side, some.price[enter], some.side[enter], strict=True)
     ]
     return Orders(rows, np.repeat(side, 2).astype(float), some.ts[enter], side, np.array(limit), some.ts[leave])
 
@@ -117,12 +117,11 @@ def orders_on(some: Tape) -> Orders:
 def backtest(some: Tape, orders: Orders) -> PrintBacktest:
     """Ours, with fees, trades, equity and key figures; what was filled goes at the market at the cancellation."""
     rows, n = orders.rows, len(orders.rows)
-    price = some.ticks * TICK
     return run_on_prints(
-        prints_of(some.ts, price, some.volume, some.side),
+        prints_of(some.ts, some.price, some.volume, some.side),
         rows,
         some.ts[rows],
-        price[rows],
+        some.price[rows],
         np.ones(n),
         np.full(n, 1 << 60),
         np.arange(n) == n - 1,
@@ -155,7 +154,7 @@ def row(python: str, reason: str, folder: Path) -> dict[str, Any]:
     """
     some = tape(PRINTS)
     orders = orders_on(some)
-    columns = some.ts, (some.ticks * TICK).view(np.int64), some.volume.view(np.int64), some.side.astype(np.int64)
+    columns = some.ts, some.price.view(np.int64), some.volume.view(np.int64), some.side.astype(np.int64)
     seconds = _medians(
         {"tapelab": lambda: backtest(some, orders), "floor": lambda: _fused_read(*columns)},
         ROUNDS,
@@ -179,8 +178,9 @@ def row(python: str, reason: str, folder: Path) -> dict[str, Any]:
 def _measure(python: str, folder: Path, some: Tape, orders: Orders, ours: _A) -> tuple[float | None, str]:
     """Median seconds of hftbacktest over the same orders, and what to note: whether it fills the same ones."""
     path = folder / "ticks.npz"
-    asked = {name: getattr(orders, name) for name in ("sent", "side", "limit", "cancel")}
-    np.savez(path, **some.feed, **asked, tick=TICK, latency=LATENCY_NS)
+    asked: dict[str, Any] = {name: getattr(orders, name) for name in ("sent", "side", "limit", "cancel")}
+    given: dict[str, Any] = {**some.feed, **asked, "tick": TICK, "latency": LATENCY_NS}
+    np.savez(path, **given)
     words = [python, "-P", str(Path(backtest_hftbacktest.__file__)), str(path), str(ROUNDS)]
     one_thread = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     try:

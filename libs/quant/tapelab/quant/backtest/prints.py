@@ -34,7 +34,7 @@ def prints_of(
         ValueError: shapes disagree, or a price or volume is not a finite number of at least 0.
     """
     times = np.ascontiguousarray(ts_ns, np.int64)
-    columns = {
+    columns: dict[str, npt.NDArray[Any]] = {
         "price": np.ascontiguousarray(price, np.float64),
         "volume": np.ascontiguousarray(volume, np.float64),
         "aggressor": np.ascontiguousarray(aggressor, np.int8),
@@ -43,7 +43,7 @@ def prints_of(
         if column.shape != times.shape or column.ndim != 1:
             raise ValueError(f"{name}: expected shape {times.shape} like ts_ns, got {column.shape}")
     prints = np.empty(times.shape, PRINT_DTYPE)
-    bad = _pack(times, *columns.values(), prints)
+    bad = _pack(times, columns["price"], columns["volume"], columns["aggressor"], prints)
     if bad >= 0:
         name = "price" if not 0.0 <= columns["price"][bad] < np.inf else "volume"
         raise ValueError(f"{name}: expected finite numbers >= 0, got {columns[name][bad]} at {bad}")
