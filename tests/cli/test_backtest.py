@@ -75,6 +75,18 @@ def test_settings_change_what_they_name(command: Any, model: Path, tmp_path: Pat
     trades = pq.read_table(tmp_path / "a" / "trades.parquet")
     assert set(trades["side"].to_pylist()) == {1}
     assert set(trades["lots"].to_pylist()) == {4.0}
+    assert (first["lots"], first["max_long"], first["max_short"], first["spread"]) == (4.0, None, 0.0, "fixed")
+    wider = json.loads(command(*words(model, tmp_path / "d", *more, "--spread", "effective")).out)
+    assert wider["spread"] == "effective"
+    paid, fixed = (report["symbols"][0]["kpis"] for report in (wider, first))
+    assert (paid["n_trades"], paid["gross_pnl"], paid["fees"]) == tuple(
+        fixed[k] for k in ("n_trades", "gross_pnl", "fees")
+    )
+    assert paid["spread"] >= fixed["spread"] > 0.0
+    refused = command(*words(model, tmp_path / "e", "--spread", "guessed"))
+    assert refused.code == 1
+    assert "backtest.spread: one of corwin_schultz, effective, fixed, roll" in refused.err
+    assert "backtest.lots" in command(*words(model, tmp_path / "f", "--lots", "0")).err
     never = json.loads(command(*words(model, tmp_path / "c", "--threshold", "1")).out)
     assert [item["kpis"]["n_trades"] for item in never["symbols"]] == [0, 0, 0]
 

@@ -15,7 +15,6 @@ from tapelab.common.errors import ConfigError
 from tapelab.common.experiments.config import (
     DecisionConfig,
     ExperimentConfig,
-    ExperimentCosts,
     GateConfig,
     LabelConfig,
     ModelParams,
@@ -23,6 +22,7 @@ from tapelab.common.experiments.config import (
     load_config,
     parse_config,
 )
+from tapelab.common.instruments import Costs
 
 
 def test_an_empty_experiment_has_every_default() -> None:
@@ -118,7 +118,7 @@ _NUMBERS = [
         (("label",), LabelConfig),
         (("model",), ModelParams),
         (("validation",), ValidationConfig),
-        (("costs",), ExperimentCosts),
+        (("costs",), Costs),
         (("decision",), DecisionConfig),
         (("gate",), GateConfig),
     )

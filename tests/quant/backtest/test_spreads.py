@@ -127,4 +127,4 @@ def test_without_prints_or_sides_there_is_no_estimate_and_fills_pay_the_fixed_sp
     assert np.isnan(effective_spread(price, nobody, first, last, day)).all()
     assert np.isnan(corwin_schultz_spread(price, price, price, day)).all()
     assert not len(roll_spread(price, first[:0], last[:0], np.empty(0, np.int32)))
-    assert spread_for_fills(np.array([np.nan, 0.1, 12.0]), 2.0, 5.0).tolist() == [10.0, 5.0, 12.0]
+    assert spread_for_fills(np.array([np.nan, 0.1, 12.0]), 2.0, 5.0).tolist() == [10.0, 10.0, 12.0]

@@ -167,3 +167,6 @@ def test_an_experiment_may_tighten_the_gate_and_one_that_loosens_it_is_refused()
         assert failed(config=config(gate=limits)) == ["policy"]
     assert "policy" in failed(config=config(costs={"spread_ticks": 0}))
     assert "policy" in failed(config=config(backtest={"orders": "limit"}))
+    # Signals know no limits: a model that is judged long only would be followed short as well.
+    assert "policy" in failed(config=config(backtest={"max_short": 0.0}))
+    assert not failed(config=config(backtest={"lots": 2.0, "max_long": 2.0, "spread": "effective"}))

@@ -33,17 +33,12 @@ class Settings(NamedTuple):
     Args:
         threshold: fraction of the price.
         latency: from decision to market.
-        lots: lots of a full position.
-        max_long, max_short: largest positions in lots.
-        orders: how changes of position are traded.
+        trading: how changes of position are traded, how large and at which spread.
     """
 
     threshold: float | None = None
     latency: Latency | None = None
-    lots: float = 1.0
-    max_long: float = float("inf")
-    max_short: float = float("inf")
-    orders: BacktestConfig | None = None
+    trading: BacktestConfig | None = None
 
 
 class Backtested(NamedTuple):
@@ -126,18 +121,16 @@ def backtest_model(
         TapelabError: the model cannot be loaded, or the prints make no bar.
     """
     config, model = model_config(manifest), load_model(manifest, store)
-    if settings.orders is not None:
-        config = msgspec.structs.replace(config, backtest=settings.orders)
+    if settings.trading is not None:
+        config = msgspec.structs.replace(config, backtest=settings.trading)
     data = compute(item, config, instruments)
     if settings.latency is not None:
         data = data._replace(fill_price=_fills(data, item.ticks, settings.latency, instruments))
         if data.orders is not None:
             data = data._replace(orders=data.orders._replace(latency_ns=settings.latency.draw(len(data.bars))))
-    limits = data.frictions._replace(max_long=settings.max_long, max_short=settings.max_short)
-    data = data._replace(frictions=limits)
     threshold = manifest.decision.threshold if settings.threshold is None else settings.threshold
     strategy = Strategy(_Served(model, item.span.symbol), manifest.calibration, threshold)
-    result, on_prints = backtest_rows(data, slice(0, len(data.bars)), strategy, config, settings.lots)
+    result, on_prints = backtest_rows(data, slice(0, len(data.bars)), strategy, config)
     return Backtested(
         symbol=item.span.symbol,
         currency=instruments.of(item.span.symbol).currency,

@@ -22,6 +22,7 @@ from tapelab.quant.labels.fixed_horizon import Labels
 from tapelab.trainer.labelling import LabelledBars, label_bars
 from tapelab.trainer.orders import Orders, orders_of
 from tapelab.trainer.sources import SymbolTicks
+from tapelab.trainer.spreads import spread_of
 
 
 class SymbolData(NamedTuple):
@@ -38,6 +39,7 @@ class SymbolData(NamedTuple):
         costs: costs per side.
         frictions: what fills pay beyond them.
         orders: where fills come print by print.
+        spread: that fills cross, price units; None for the costs' own.
     """
 
     span: Span
@@ -51,6 +53,7 @@ class SymbolData(NamedTuple):
     costs: CostModel
     frictions: Frictions = Frictions()
     orders: Orders | None = None
+    spread: npt.NDArray[np.float64] | None = None
 
     @property
     def tick(self) -> npt.NDArray[np.float64]:
@@ -130,6 +133,7 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         fill_price=order_fills(bars, tick_ts, tick_price, config),
         usable=features.warm & ~features.after_gap,
         costs=costs,
-        frictions=(config.costs or instrument.costs).frictions,
+        frictions=config.backtest.limited((config.costs or instrument.costs).frictions),
+        spread=spread_of(item, counts, bars, costs, config.backtest),
         orders=orders_of(item.ticks, counts, item.span.first_seq, bars, config.latency_ns, config.backtest),
     )

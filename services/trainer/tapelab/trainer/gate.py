@@ -81,6 +81,11 @@ def policy_rule(config: ExperimentConfig) -> GateRule:
         *(["no live vectors required"] if POLICY.require_live and not gate.require_live else []),
         *(["costs other than those of instruments.yaml"] if config.costs is not None else []),
         *(["passive orders"] if config.backtest.orders != "market" else []),
+        *(
+            f"{name} {limit:g} below the {config.backtest.lots:g} lots that signals are for"
+            for name, limit in (("max_long", config.backtest.max_long), ("max_short", config.backtest.max_short))
+            if limit is not None and limit < config.backtest.lots
+        ),
     ]
     reason = f"judged more leniently than promotion allows: {'; '.join(looser)}" if looser else "judged by the policy"
     return GateRule(id="policy", passed=not looser, value=float(len(looser)), limit=0.0, reason=reason)

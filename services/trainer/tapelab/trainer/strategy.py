@@ -112,10 +112,10 @@ def backtest_period(
 
 
 def backtest_rows(
-    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig, lots: float = 1.0
+    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig
 ) -> tuple[BacktestResult, PrintBacktest | None]:
     """Trade some rows: bar by bar, or print by print where the data has the prints."""
-    columns, named = backtest_arguments(data, rows, strategy, config, lots)
+    columns, named = backtest_arguments(data, rows, strategy, config)
     if data.orders is None:
         return run_backtest(*columns, **named), None
     done = data.orders.run(rows, columns, named)
@@ -123,11 +123,12 @@ def backtest_rows(
 
 
 def backtest_arguments(
-    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig, lots: float = 1.0
+    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of ``run_backtest`` for some rows, by position and by name."""
     expected = strategy.expected_return(data, rows)
-    columns = (*_market(data, rows), expected, config.decision_params(strategy.threshold), data.costs, lots)
+    params, lots = config.decision_params(strategy.threshold), config.backtest.lots
+    columns = (*_market(data, rows), expected, params, data.costs, lots)
     return columns, _named(data, rows)
 
 
@@ -154,18 +155,18 @@ def choose_threshold(
     if not len(edges):
         return 0.0
     thresholds = np.concatenate(([0.0], np.quantile(edges, _QUANTILES)))
-    net, trades = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64)
+    net, trades, lots = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64), config.backtest.lots
     for data, rows, expected in scored:
         market, named = (*_market(data, rows), expected), _named(data, rows)
         if data.orders is not None:
             # Every threshold makes orders of its own.
             for k, threshold in enumerate(thresholds):
-                columns = (*market, config.decision_params(float(threshold)), data.costs)
+                columns = (*market, config.decision_params(float(threshold)), data.costs, lots)
                 kpis = data.orders.run(rows, columns, named).result.kpis
                 net[k] += kpis.net_return
                 trades[k] += kpis.n_trades
             continue
-        swept = sweep_thresholds(thresholds, *market, config.decision_params(0.0), data.costs, **named)
+        swept = sweep_thresholds(thresholds, *market, config.decision_params(0.0), data.costs, lots, **named)
         net += swept.net_return
         trades += swept.n_trades
     counts = trades >= _MIN_TUNE_TRADES
@@ -196,7 +197,9 @@ def relaxed_threshold(
 def _named(data: SymbolData, rows: slice) -> dict[str, Any]:
     """What fills pay besides, and what that scales with: a bar's volatility and its lots, known when it closes."""
     bars = data.bars[rows]
-    return {"frictions": data.frictions, "volatility": np.sqrt(bars["realised_var"]), "volume": bars["volume"]}
+    spread = None if data.spread is None else data.spread[rows]
+    scaled = {"volatility": np.sqrt(bars["realised_var"]), "volume": bars["volume"]}
+    return {"frictions": data.frictions, "spread": spread} | scaled
 
 
 def _market(data: SymbolData, rows: slice) -> _Market:

@@ -85,6 +85,8 @@ def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instrum
             for name in whole.bars.dtype.names or ():
                 note("bars", name, differing(whole.bars[name][:n], after.bars[name][:n]), text)
             _labels_after(whole.labels, after.labels, n, begins_ns, how == "cut off", note, text)
+            if whole.spread is not None and after.spread is not None:
+                note("fills", "spread", differing(whole.spread[:n], after.spread[:n]), text)
             note("events", "", whole.events[:n] != after.events[:n], text)
             # A backtest ends flat, so its last row is not compared.
             sides = _sides(whole, config)[: n - 1], _sides(after, config)[: n - 1]

@@ -43,9 +43,14 @@ def backtest(
         Path | None, typer.Option(help="Measured latencies to draw from: a text file, one in ms a line.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    lots: Annotated[float, typer.Option(min=1e-9, max=1e9, help="Lots of a full position.")] = 1.0,
-    max_long: Annotated[float, typer.Option(min=0.0, help="Largest long position in lots.")] = math.inf,
-    max_short: Annotated[float, typer.Option(min=0.0, help="Largest short position in lots.")] = math.inf,
+    lots: Annotated[float | None, typer.Option(help="Lots of a full position, instead of the model's.")] = None,
+    max_long: Annotated[
+        float | None, typer.Option(help="Largest long position in lots, instead of the model's.")
+    ] = None,
+    max_short: Annotated[float | None, typer.Option(help="Largest short position, likewise.")] = None,
+    spread: Annotated[
+        str | None, typer.Option(help="What market orders cross: fixed, roll, corwin_schultz or effective.")
+    ] = None,
     orders: Annotated[str | None, typer.Option(help="market or limit (passive), instead of the model's.")] = None,
     fills: Annotated[str | None, typer.Option(help="bars or ticks: looked up bar by bar, or print by print.")] = None,
     queue: Annotated[
@@ -70,6 +75,7 @@ def backtest(
     manifest, store = _find(model)
     config = model_config(manifest)
     asked = {"orders": orders, "fills": fills, "queue": queue, "patience_s": patience_s, "then": then}
+    asked |= {"lots": lots, "max_long": max_long, "max_short": max_short, "spread": spread}
     traded = _traded(config, {name: value for name, value in asked.items() if value is not None})
 
     async def report(stage: str, fraction: float, data: dict[str, Any]) -> None:
@@ -77,7 +83,7 @@ def backtest(
 
     source = SourceConfig(kind="file", path=tape, format=format or None)
     loaded = asyncio.run(read_tape(config, instruments, source, symbol or (), report))
-    settings = Settings(threshold, latency, lots, max_long, max_short, traded)
+    settings = Settings(threshold, latency, traded)
     done = [backtest_model(manifest, store, item, instruments, settings) for item in loaded]
     settled = {
         "model_id": manifest.model_id,
@@ -87,9 +93,10 @@ def backtest(
         "threshold": manifest.decision.threshold if threshold is None else threshold,
         "latency_ms": _told(latency, config.latency_ms),
         "trading": told_trading(traded),
-        "lots": lots,
-        "max_long": max_long if math.isfinite(max_long) else None,
-        "max_short": max_short if math.isfinite(max_short) else None,
+        "lots": traded.lots,
+        "max_long": traded.max_long,
+        "max_short": traded.max_short,
+        "spread": traded.spread,
     }
     summary = summary_of(done)
     files = write_report(out, settled, done)
@@ -114,7 +121,9 @@ def _traded(config: ExperimentConfig, asked: dict[str, Any]) -> BacktestConfig:
     """
     from tapelab.common.experiments.config import parse_config
 
-    own = {} if "orders" in asked or "fills" in asked else msgspec.to_builtins(config.backtest)
+    own = msgspec.to_builtins(config.backtest)
+    if "orders" in asked or "fills" in asked:
+        own = {name: own[name] for name in ("lots", "max_long", "max_short", "spread")}
     return parse_config({"backtest": own | asked}, "the command line").backtest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -14,6 +15,7 @@ from tapelab.common.errors import ConfigError
 from tapelab.common.experiments.misfit import explain, shown
 from tapelab.common.instruments import Costs
 from tapelab.common.storage.jobs import NAME_PATTERN
+from tapelab.quant.backtest.costs import Frictions
 from tapelab.quant.backtest.decision import DecisionParams
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.features import FEATURE_SETS, FeatureSet, NormaliserKind
@@ -39,8 +41,6 @@ Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
 PositiveSeconds = Annotated[float, Meta(ge=0.001, le=86_400.0)]
 #: A share that is neither nothing nor all.
 Share = Annotated[float, Meta(gt=0.0, lt=1.0)]
-#: A cost: free at best, since trading is not paid for.
-Cost = Annotated[float, Meta(ge=0.0, le=1e6)]
 
 
 class ConfigMisfit(ConfigError):
@@ -205,6 +205,10 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     walk. ``queue`` is how many lots stand before an order that joins the best price: a number, with an ``x`` that
     many mean prints of the bar that decided, or ``inf`` where only prints through the price fill. After
     ``patience_s`` an order does what ``then`` says: it joins the best price anew, or goes to the market.
+
+    ``lots`` are those of a full position; ``max_long`` and ``max_short`` make a position smaller, 0 forbids it, and
+    change no decision. ``spread`` is what market orders cross: the costs' ``spread_ticks``, or an estimate from
+    prints and bars where that is larger (``quant.backtest.spreads``); decisions expect ``spread_ticks`` either way.
     """
 
     orders: Literal["market", "limit"] = "market"
@@ -212,6 +216,15 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     queue: Annotated[str, Meta(pattern=_QUEUE)] | Annotated[int, Meta(ge=0, le=1_000_000_000)] = "10x"
     patience_s: PositiveSeconds | None = None
     then: Literal["join", "market"] = "join"
+    lots: Annotated[float, Meta(gt=0.0, le=1e9)] = 1.0
+    max_long: Annotated[float, Meta(ge=0.0, le=1e9)] | None = None
+    max_short: Annotated[float, Meta(ge=0.0, le=1e9)] | None = None
+    spread: Literal["fixed", "roll", "corwin_schultz", "effective"] = "fixed"
+
+    def limited(self, frictions: Frictions) -> Frictions:
+        """Frictions with the limits of positions."""
+        long, short = (math.inf if limit is None else limit for limit in (self.max_long, self.max_short))
+        return frictions._replace(max_long=long, max_short=short)
 
     @property
     def by_ticks(self) -> bool:
@@ -251,19 +264,6 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     require_live: bool = True
 
 
-class ExperimentCosts(Costs, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Costs of one side of a trade, as in ``instruments.yaml``, none of them negative."""
-
-    fee_per_contract: Cost = 0.0
-    emoluments: Cost = 0.0
-    registration: Cost = 0.0
-    fee_bps: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
-    spread_ticks: Cost = 1.0
-    slippage_ticks: Cost = 0.0
-    slippage_volatility: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
-    impact: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
-
-
 class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment.
 
@@ -292,7 +292,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     label: LabelConfig = LabelConfig()
     model: ModelParams = ModelParams()
     validation: ValidationConfig = ValidationConfig()
-    costs: ExperimentCosts | None = None
+    costs: Costs | None = None
     latency_ms: Annotated[float, Meta(ge=0.0, le=60_000.0)] = 200.0
     decision: DecisionConfig = DecisionConfig()
     backtest: BacktestConfig = BacktestConfig()

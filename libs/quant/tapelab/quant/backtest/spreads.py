@@ -1,14 +1,14 @@
 """Estimates of the bid-ask spread for fills, from prints and bars alone: no source of prints carries quotes.
 
 Each is known when its bar closes: it looks at the bar and those before it in a window, within the day. Where there
-is no estimate yet, or a senseless one, it is NaN, and :func:`spread_for_fills` takes the fixed spread instead.
+is no estimate yet, or a senseless one, it is NaN, and :func:`spread_for_fills` takes the fixed spread.
 (Quotes of the book come with the book; a column of quoted spreads then takes the place of these.)
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,6 @@ from tapelab.quant.features.ranges import pair_spread
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-#: What ``spread_from`` of costs may name besides ``fixed``.
-Estimator = Literal["roll", "corwin_schultz", "effective"]
 
 #: Bars that an estimate looks at.
 WINDOW: Final = 20
@@ -39,7 +37,8 @@ def roll_spread(price: Floats, first_print: Rows, last_print: Rows, day: npt.NDA
     Returns:
         f64 of shape ``(n,)``, price units.
     """
-    return _roll(price, first_print, last_print, day)
+    estimate: Floats = _roll(price, first_print, last_print, day)
+    return estimate
 
 
 def effective_spread(
@@ -55,7 +54,8 @@ def effective_spread(
     without a side are left out. NaN without such a pair, or where the mean is not positive. Arguments as in
     :func:`roll_spread`; ``aggressor`` is +1, -1 or 0.
     """
-    return _effective(price, aggressor, first_print, last_print, day)
+    estimate: Floats = _effective(price, aggressor, first_print, last_print, day)
+    return estimate
 
 
 def corwin_schultz_spread(high: Floats, low: Floats, close: Floats, day: npt.NDArray[np.int32]) -> Floats:
@@ -66,12 +66,13 @@ def corwin_schultz_spread(high: Floats, low: Floats, close: Floats, day: npt.NDA
     the mean is zero. Bars of a few prints hardly show their spread in their range: of the three estimates this
     is the coarsest. Shapes ``(n,)``.
     """
-    return _corwin_schultz(high, low, close, day)
+    estimate: Floats = _corwin_schultz(high, low, close, day)
+    return estimate
 
 
 def spread_for_fills(estimate: Floats, spread_ticks: float, tick_size: float) -> Floats:
-    """What fills pay: the estimate, at least a tick; the fixed spread where there is none. Price units."""
-    return np.where(np.isfinite(estimate), np.maximum(estimate, tick_size), spread_ticks * tick_size)
+    """What fills pay, price units: the estimate, and never less than the fixed spread that decisions expect."""
+    return np.fmax(estimate, spread_ticks * tick_size)
 
 
 @njit
