@@ -185,7 +185,8 @@ def _fill(
 def _rest(run: Run, account: Any, order: Any, counts: Any, known: int, arrival_ns: int, row: int) -> None:
     """Let an order come to rest, priced by the print ``known`` when it was sent; ``row`` is the next print."""
     prints, tick_size, direction = run.prints, run.settings.tick_size, order.direction
-    width = max(run.settings.spread_ticks, 1.0) * tick_size
+    spread = run.bars[order.bar].spread
+    width = spread if spread > tick_size else tick_size
     limit = passive_price(direction, prints[known].price, prints[known].side, width, tick_size)
     here = row - 1
     best = passive_price(direction, prints[here].price, prints[here].side, width, tick_size)
