@@ -29,7 +29,6 @@ def passive_fills(
     symbol, bars = item.span.symbol, data.bars
     counts = eligible(item.ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
     orders = orders_of(item.ticks, counts, item.span.first_seq, bars, config.latency_ns, TRADED)
-    assert orders is not None  # TRADED goes print by print
     columns = (
         bars["ts_close_ns"],
         bars["close"],

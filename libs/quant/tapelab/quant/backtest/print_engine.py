@@ -13,17 +13,8 @@ from tapelab.quant.backtest.costs import CostModel, Frictions, round_trip_cost_f
 from tapelab.quant.backtest.decision import DecisionParams
 from tapelab.quant.backtest.kernel import N_FIGURES
 from tapelab.quant.backtest.orders import OrderPolicy
-from tapelab.quant.backtest.print_kernel import (
-    BAR,
-    COUNTS,
-    MESSAGE,
-    RESTING,
-    ROW,
-    SETTINGS,
-    Run,
-    markout,
-    simulate_prints,
-)
+from tapelab.quant.backtest.print_kernel import markout, simulate_prints
+from tapelab.quant.backtest.print_layout import BAR, COUNTS, MESSAGE, RESTING, ROW, SETTINGS, Run
 from tapelab.quant.backtest.prints import PRINT_DTYPE
 from tapelab.quant.backtest.results import TRADE_DTYPE, BacktestResult, kpis_of
 
