@@ -63,7 +63,16 @@ def test_tapelab_itself_is_clean_and_a_planted_leak_is_one_line(command, reposit
     report = json.loads(done.out)
     assert (done.code, report["clean"], report["leaks"]) == (0, True, [])
     tested = " ".join(entry["subject"] for entry in report["checked"])
-    for subject in ("features core", "bars of", "labels of", "fills of", "decisions of", "folds", "triple_barrier"):
+    for subject in (
+        "features core",
+        "bars of",
+        "labels of",
+        "fills of",
+        "decisions of",
+        "orders of",
+        "folds",
+        "triple_barrier",
+    ):
         assert subject in tested
     experiment = "config/experiments/leak.yaml"
     assert "no such file" in command("check", "leakage", "--features", experiment).err

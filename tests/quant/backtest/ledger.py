@@ -41,7 +41,7 @@ class Ledger:
         self.equity: list[float] = []
         self.drawdown: list[float] = []
         self.trades: list[dict[str, Any]] = []
-        self.fees = self.spread = self.slippage = self.turnover = 0.0
+        self.fees = self.spread = self.slippage = self.turnover = self.peak = 0.0
         self.day_net: dict[int, float] = {}
         for i in range(len(bars)):
             self._bar(i)
@@ -117,7 +117,8 @@ class Ledger:
         self.net.append(net)
         self.net_return.append((gross - cost) / bar["price"])
         self.equity.append((self.equity[-1] if self.equity else 0.0) + net)
-        self.drawdown.append(max(0.0, *self.equity) - self.equity[-1])
+        self.peak = max(self.peak, self.equity[-1])
+        self.drawdown.append(self.peak - self.equity[-1])
         self.day_net[bar["day"]] = self.day_net.get(bar["day"], 0.0) + net
 
     def _close(self, fill: Fill, reason: int, scale: float) -> None:

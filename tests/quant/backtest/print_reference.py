@@ -31,10 +31,11 @@ class Venue:
     def session_rows(self, bar: dict[str, Any]) -> list[int]:
         return [r for r, p in enumerate(self.prints) if p["ts"] < bar["close"]]
 
-    def best(self, side: int, row: int) -> float:
-        """The bid (+1) or the ask (-1) after a print."""
-        shown = self.prints[row]
-        spread = max(self.costs.spread_ticks, 1.0) * self.costs.tick_size
+    def best(self, side: int, row: int, bar: dict[str, Any]) -> float:
+        """The bid (+1) or the ask (-1) after a print, with a bar's spread between them."""
+        shown, spread = self.prints[row], self.costs.tick_size
+        if bar["spread"] > spread:
+            spread = bar["spread"]
         price = shown["price"]
         if side == 1:
             if shown["side"] == 1:
@@ -85,7 +86,8 @@ class Venue:
     def rest(self, order: dict[str, Any], known: int, row: int) -> None:
         """Price an order; one that is live keeps its place where the price is the same."""
         side = order["side"]
-        limit, mine, other = self.best(side, known), self.best(side, row - 1), self.best(-side, row - 1)
+        bar = self.bars[order["bar"]]
+        limit, mine, other = (self.best(*where, bar) for where in ((side, known), (side, row - 1), (-side, row - 1)))
         tick = self.costs.tick_size
         crosses = other < limit + tick / 2 if side == 1 else other > limit - tick / 2
         if crosses:
@@ -93,7 +95,7 @@ class Venue:
         if self.resting is order and abs(limit - order["limit"]) < tick / 2:
             return
         better = limit > mine + tick / 2 if side == 1 else limit < mine - tick / 2
-        ahead = 0.0 if better else self.bars[order["bar"]]["ahead"]
+        ahead = 0.0 if better else bar["ahead"]
         order.update(limit=limit, queue=ahead, ahead=ahead, number=self.orders, arrived=order["came"])
         self.orders += 1
         self.resting = order

@@ -106,7 +106,7 @@ def test_every_number_equals_the_plain_one_to_the_bit(
     compare(bars, params, CostModel(*fees, *ticks, 5.0, 0.2), lots, Frictions(*scaled, *limits))
 
 
-@pytest.mark.parametrize("n", [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 17])
+@pytest.mark.parametrize("n", [BLOCK - 1, BLOCK, BLOCK + 1])
 @pytest.mark.parametrize("quiet", [0.0, 0.97])
 def test_it_does_not_matter_where_a_block_of_bars_ends(n: int, quiet: float) -> None:
     bars = laid_out(np.random.default_rng(n), n, quiet, EXTRAS)

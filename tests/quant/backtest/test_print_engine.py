@@ -123,6 +123,14 @@ def test_a_buyer_after_a_buyers_print_joins_the_bid_below_it() -> None:
     assert told(run(tape, {0: 0.01, 2: 0.0}), "got", "maker")[0] == (100_000, 1)
 
 
+def test_the_other_side_is_a_bars_own_spread_away() -> None:
+    tape = [(0, 100_010, 1, BUY), (2, 100_000, 1, SELL), (3, 99_995, 2, SELL), (9, 100_000, 1, SELL)]
+    wide = run(tape, {0: 0.01, 3: 0.0}, spread=[15.0, 15.0])
+    assert told(wide, "print", "got", "price", "spread")[0] == (2, 99_995, 100_002.5, -1.5)
+    assert told(run(tape, {0: 0.01, 3: 0.0}, spread=[12.0, 12.0]), "got")[0] == (99_995,)
+    assert told(run(tape, {0: 0.01, 3: 0.0}, spread=[math.nan, 5.0]), "got", "spread")[0] == (100_005, 0.0)
+
+
 def test_an_order_that_would_cross_when_it_arrives_slides_to_the_best_price() -> None:
     tape = [(0, 100_000, 1, SELL), (0.5, 99_990, 1, SELL), (2, 99_990, 1, SELL), (9, 100_000, 1, SELL)]
     assert told(run(tape, {0: 0.01, 3: 0.0}), "print", "got", "maker")[0] == (2, 99_990, 1)
@@ -211,6 +219,15 @@ def test_limits_hold_in_lots_and_the_session_ends_flat_at_the_market() -> None:
 def test_an_order_too_late_for_its_session_is_never_made() -> None:
     tape = [(0, 100_000, 1, SELL), (0.5, 100_000, 1, SELL)]
     assert not len(run(tape, {0: 0.01, 1: 0.0}).fills)
+
+
+def test_more_parts_than_there_was_room_for_are_all_there() -> None:
+    tape = [(0, 100_000, 1, SELL), *((2 + s, 100_000, 1, SELL) for s in range(20)), (90, 100_000, 1, SELL)]
+    result = run(tape, {0: 0.01, 21: 0.0}, lots=20)
+    assert told(result, "lots") == [(1,)] * 20 + [(20,)]
+    assert result.fills["position"].tolist() == [*range(1, 21), 0]
+    assert result.result.trades["lots"].tolist() == pytest.approx([20])
+    assert result.result.kpis.fees == pytest.approx(40 * 0.25)
 
 
 def test_an_unknown_aggressor_is_told_by_the_tick_rule() -> None:

@@ -29,7 +29,7 @@ CHOICES: dict[str, list[Any]] = {
     "usable": [True] * 9 + [False],
     "latency": [0, 1, 3, 20],
     "ahead": [0.0, 1.0, 4.0, math.inf],
-    "spread": [0.5, 1.0, math.nan, -1.0],
+    "spread": [0.5, 0.5, 1.0, 1.7, math.nan, -1.0],
     "volatility": [0.0, 1e-3, math.nan],
 }
 

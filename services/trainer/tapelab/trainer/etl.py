@@ -146,7 +146,9 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         costs=costs,
         frictions=config.backtest.limited((config.costs or instrument.costs).frictions),
         spread=spread_of(item, counts, bars, costs, config.backtest),
-        orders=orders_of(item.ticks, counts, item.span.first_seq, bars, config.latency_ns, config.backtest),
+        orders=orders_of(item.ticks, counts, item.span.first_seq, bars, config.latency_ns, config.backtest)
+        if config.backtest.by_ticks
+        else None,
         timezone=instruments.sessions[instrument.session].timezone,
         side=side,
     )

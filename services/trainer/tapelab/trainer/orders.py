@@ -54,16 +54,14 @@ def orders_of(
     bars: npt.NDArray[np.void],
     latency_ns: int,
     config: BacktestConfig,
-) -> Orders | None:
-    """A symbol's orders, or None where fills are looked up bar by bar.
+) -> Orders:
+    """A symbol's orders.
 
     Args:
         counts: which of the prints enter bars.
         first_seq: of the first print.
         latency_ns: of every order.
     """
-    if not config.by_ticks:
-        return None
     rows = np.flatnonzero(counts)
     return Orders(
         prints=prints_of(*(column[rows] for column in (ticks.ts_event_ns, ticks.price, ticks.volume, ticks.aggressor))),

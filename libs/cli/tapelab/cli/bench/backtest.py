@@ -1,4 +1,4 @@
-"""``tapelab bench backtest``: single runs and grids of thresholds against vectorbt, one thread, one input."""
+"""``tapelab bench backtest``: single runs and grids of thresholds against vectorbt; orders on prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.cli.bench import backtest_vectorbt
+from tapelab.cli.bench import backtest_ticks, backtest_vectorbt
 from tapelab.cli.bench.kernels import _machine, _medians
 from tapelab.quant._numba import njit
 from tapelab.quant.backtest.costs import CostModel, one_side_costs
@@ -72,21 +72,24 @@ def _fused_read(ts: Any, price: Any, fill: Any, close: Any, end: Any, usable: An
     return total
 
 
-def run(*, with_peers: bool = True, peer_python: str = "") -> dict[str, Any]:
-    """Measure one threshold, 16 and 256, with fees, spread, slippage, latency and equity.
+def run(*, with_peers: bool = True, peer_python: str = "", ticks_peer_python: str = "") -> dict[str, Any]:
+    """Measure one threshold, 16 and 256, with fees, spread, slippage, latency and equity; and orders on prints.
 
     Args:
-        with_peers: false leaves vectorbt out.
+        with_peers: false leaves vectorbt and hftbacktest out.
         peer_python: a Python that has vectorbt; without it one is made in a temporary folder, by pip.
+        ticks_peer_python: the same for hftbacktest, whose pins clash.
 
     Returns:
         ``{bench, machine, rows}``; a peer that could not run is null, the reason in the note.
     """
     with tempfile.TemporaryDirectory(prefix="tapelab-bench-") as folder:
-        peer = _Peer("", "left out by --without-peers")
+        peer = ticks_peer = _Peer("", "left out by --without-peers")
         if with_peers:
-            peer = _Peer(peer_python, "") if peer_python else _make_peer(Path(folder) / "venv")
+            peer = _Peer(peer_python, "") if peer_python else _make_peer(Path(folder), "vectorbt")
+            ticks_peer = _Peer(ticks_peer_python, "") if ticks_peer_python else _make_peer(Path(folder), "hftbacktest")
         rows = [_row(k, n, peer, Path(folder)) for k, n in CASES]
+        rows.append(backtest_ticks.row(*ticks_peer, Path(folder)))
     return {"bench": "backtest", "machine": _machine(), "rows": rows}
 
 
@@ -154,17 +157,17 @@ def _measure(
     return float(told["seconds"]), note
 
 
-def _make_peer(folder: Path) -> _Peer:
-    """A throw-away environment with vectorbt."""
+def _make_peer(folder: Path, package: str) -> _Peer:
+    """A throw-away environment with a package."""
     started = time.monotonic()
     try:
-        venv.create(folder, with_pip=True)
-        python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        words = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "vectorbt"]
+        venv.create(folder / package, with_pip=True)
+        python = folder / package / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        words = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
         done = subprocess.run(words, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
     except (OSError, subprocess.SubprocessError) as error:
-        return _Peer("", f"no environment for vectorbt after {time.monotonic() - started:.0f} s: {error}")
+        return _Peer("", f"no environment for {package} after {time.monotonic() - started:.0f} s: {error}")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return _Peer("", f"vectorbt could not be installed: {last}")
+        return _Peer("", f"{package} could not be installed: {last}")
     return _Peer(str(python), "")

@@ -23,6 +23,7 @@ DEFAULT: Final[dict[str, Any]] = {
     "name": "leakage",
     "source": {"kind": "file", "format": "simulator", "path": "seed=3,days=2,hours=1.5,symbols=WINZ26"},
     "validation": {"n_folds": 3},
+    "backtest": {"spread": "effective"},
 }
 #: Labels that are tested when no experiment names one; the default one comes first.
 LABELS: Final[tuple[dict[str, Any], ...]] = (

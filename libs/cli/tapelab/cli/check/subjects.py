@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.cli.check.orders import moved_fills, passive_fills
 from tapelab.cli.check.prefix import SHARES, Leak, differing, prefix_test
 from tapelab.common.experiments.config import ExperimentConfig, NormaliserConfig
 from tapelab.common.instruments import Instruments
@@ -60,7 +61,9 @@ def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instrum
     """Bars, the experiment's labels, events, fills and decisions, on tapes cut off and tapes with another future."""
     symbol, ticks = item.span.symbol, item.ticks
     whole = compute(item, config, instruments)
-    found: dict[str, dict[str, Leak]] = {name: {} for name in ("bars", "labels", "events", "fills", "decisions")}
+    found: dict[str, dict[str, Leak]] = {
+        name: {} for name in ("bars", "labels", "events", "fills", "decisions", "orders")
+    }
 
     def note(kind: str, column: str, rows: npt.NDArray[np.bool_], how: str) -> None:
         if rows.any():
@@ -68,6 +71,7 @@ def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instrum
             leak = Leak(f"{kind} of {symbol}", column, row, int(whole.bars["ts_close_ns"][row]), how)
             found[kind].setdefault(column, leak)
 
+    filled = passive_fills(item, whole, _expected(whole), config, instruments)
     for share in SHARES:
         k = int(ticks.n * share)
         if not 0 < k < ticks.n:
@@ -85,10 +89,15 @@ def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instrum
             for name in whole.bars.dtype.names or ():
                 note("bars", name, differing(whole.bars[name][:n], after.bars[name][:n]), text)
             _labels_after(whole.labels, after.labels, n, begins_ns, how == "cut off", note, text)
+            if whole.spread is not None and after.spread is not None:
+                note("fills", "spread", differing(whole.spread[:n], after.spread[:n]), text)
             note("events", "", whole.events[:n] != after.events[:n], text)
             # A backtest ends flat, so its last row is not compared.
             sides = _sides(whole, config)[: n - 1], _sides(after, config)[: n - 1]
             note("decisions", "", sides[0] != sides[1], text)
+            again = passive_fills(changed, after, _expected(after), config, instruments)
+            counted = _counted_before(item, whole, n - 1, instruments)
+            note("orders", "", moved_fills(filled, again, counted, len(whole.bars)), text)
     _fills_before(item, whole, config, instruments, note)
     return {f"{kind} of {symbol}": list(leaks.values()) for kind, leaks in found.items()}
 
@@ -161,10 +170,21 @@ def _labels_after(whole: Labels, after: Labels, n: int, begins_ns: int, cut_off:
         note("labels", "valid", settled & ~after.valid[:n], text)
 
 
+def _expected(data: SymbolData) -> npt.NDArray[np.float64]:
+    """Made-up expectations: a feature, large enough to trade."""
+    return data.features.values[:, 0].astype(np.float64) * 1e-2
+
+
+def _counted_before(item: SymbolTicks, data: SymbolData, bar: int, instruments: Instruments) -> int:
+    """How many prints that count come before a bar's last one; 0 before the first bar."""
+    symbol = item.span.symbol
+    counts = eligible(item.ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
+    return int(counts[: data.bars["last_tick_seq"][bar] - item.span.first_seq].sum()) if bar >= 0 else 0
+
+
 def _sides(data: SymbolData, config: ExperimentConfig) -> npt.NDArray[np.int8]:
-    """Positions that the decision rule takes on made-up expectations: a feature, large enough to trade."""
+    """Positions that the decision rule takes on made-up expectations."""
     bars = data.bars
-    expected = data.features.values[:, 0].astype(np.float64) * 1e-2
     fill = np.where(np.isfinite(data.fill_price), data.fill_price, bars["close"])
     result = run_backtest(
         bars["ts_close_ns"],
@@ -174,7 +194,7 @@ def _sides(data: SymbolData, config: ExperimentConfig) -> npt.NDArray[np.int8]:
         bars["session_close_ns"],
         data.session_end,
         data.usable,
-        expected,
+        _expected(data),
         config.decision_params(0.0),
         data.costs,
     )

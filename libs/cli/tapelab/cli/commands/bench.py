@@ -68,9 +68,11 @@ def pipeline(as_json: Json = False) -> None:
 def backtest(
     without_peers: Annotated[bool, typer.Option("--without-peers", help="Measure tapelab alone.")] = False,
     peer_python: Annotated[str, typer.Option(help="A Python with vectorbt, instead of a throw-away one.")] = "",
+    ticks_peer_python: Annotated[str, typer.Option(help="A Python with hftbacktest, likewise.")] = "",
     as_json: Json = False,
 ) -> None:
-    """One threshold and grids of 16 and 256 against vectorbt."""
+    """One threshold and grids of 16 and 256 against vectorbt; passive orders on prints against hftbacktest."""
     from tapelab.cli.bench.backtest import run
 
-    _print(run(with_peers=not without_peers, peer_python=peer_python), as_json)
+    found = run(with_peers=not without_peers, peer_python=peer_python, ticks_peer_python=ticks_peer_python)
+    _print(found, as_json)

@@ -71,8 +71,8 @@ class Book(NamedTuple):
     """Where fills and trades are written.
 
     Args:
-        trades: ``TRADE_DTYPE``, of length 0 where trades are only counted.
-        fills: ``FILL_DTYPE``, of length 0 where fills are only counted.
+        trades: ``TRADE_DTYPE``, with room for every trade.
+        fills: ``FILL_DTYPE``; fills that find no room are only counted.
         trade_net: f64, currency, with room for every trade.
     """
 
@@ -165,18 +165,17 @@ def _close_trade(
     book.trade_net[k] = net
     if net > 0.0:
         account.wins += 1
-    if k < len(book.trades):
-        entry, trade = account.entry_bar, book.trades[k]
-        trade.entry_bar, trade.exit_bar = entry, bar
-        trade.entry_ts_ns, trade.exit_ts_ns = bars[entry].ts_ns, bars[bar].ts_ns
-        trade.side, trade.reason, trade.lots = side, reason, account.entered * lots
-        trade.entry_signal, trade.exit_signal = bars[entry].expected_return, bars[bar].expected_return
-        trade.entry_asked, trade.exit_asked = bars[entry].price, bars[bar].price
-        trade.entry_price, trade.entry_got = account.entry_price, account.entry_got
-        trade.exit_price, trade.exit_got = account.exit_price, account.exit_got
-        trade.gross, trade.fee, trade.spread, trade.slippage = gross, fee, spread, slippage
-        trade.cost, trade.net = cost, net
-        trade.net_return = net / (account.entered * scale) / account.entry_price
+    entry, trade = account.entry_bar, book.trades[k]
+    trade.entry_bar, trade.exit_bar = entry, bar
+    trade.entry_ts_ns, trade.exit_ts_ns = bars[entry].ts_ns, bars[bar].ts_ns
+    trade.side, trade.reason, trade.lots = side, reason, account.entered * lots
+    trade.entry_signal, trade.exit_signal = bars[entry].expected_return, bars[bar].expected_return
+    trade.entry_asked, trade.exit_asked = bars[entry].price, bars[bar].price
+    trade.entry_price, trade.entry_got = account.entry_price, account.entry_got
+    trade.exit_price, trade.exit_got = account.exit_price, account.exit_got
+    trade.gross, trade.fee, trade.spread, trade.slippage = gross, fee, spread, slippage
+    trade.cost, trade.net = cost, net
+    trade.net_return = net / (account.entered * scale) / account.entry_price
     account.n_trades += 1
     account.entered = account.exited = 0.0
     account.trade_gross = account.trade_fee = account.trade_spread = account.trade_slippage = 0.0

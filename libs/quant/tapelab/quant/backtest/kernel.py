@@ -19,7 +19,7 @@ import numpy as np
 from tapelab.quant._numba import njit
 from tapelab.quant.backtest.costs import fill_costs
 from tapelab.quant.backtest.decision import NEVER_NS, Reason, decide
-from tapelab.quant.backtest.layout import Market, Records, Settings, grown, record_quiet, record_trade
+from tapelab.quant.backtest.layout import Market, Records, Settings, fill, grown, record_quiet, record_trade
 from tapelab.quant.backtest.outlook import BLOCK, Outlook, find_stops, look_out, next_stop, timed_out
 from tapelab.quant.backtest.ratios import downside_ratio_of, ratio_of
 
@@ -151,8 +151,8 @@ def simulate(
                     i = start + next_stop(stops, words, i - start, end - start)
                     if side != 0:
                         i = timed_out(ts_ns, first, i, since_ns, max_hold_ns)
-                    for j in range(first, i if with_equity else first):
-                        equity_out[j] = equity
+                    if with_equity:
+                        fill(equity_out, first, i, equity)
                 else:
                     i, equity, peak, drawdown, day_sum, gross_sum, return_sum = _hold(
                         price,

@@ -57,6 +57,13 @@ class Records(NamedTuple):
 
 
 @njit
+def fill(values: Any, first: int, end: int, value: float) -> None:
+    """One value into some rows."""
+    for i in range(first, end):
+        values[i] = value
+
+
+@njit
 def record_quiet(
     records: Records, price: Any, equity: Any, first: int, end: int, side: int, held: float, scale: float, peak: float
 ) -> None:

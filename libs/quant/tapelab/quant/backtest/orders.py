@@ -2,8 +2,8 @@
 
 Assumptions, all from prints alone:
 
-- *Quotes*. A buyer's print is at the best ask, a seller's at the best bid; the other side lies the usual spread
-  away, at least a tick.
+- *Quotes*. A buyer's print is at the best ask, a seller's at the best bid; the other side lies the spread of the
+  bar that decided away, at least a tick.
 - *Price*. A passive order joins the best price of its side as it was known at the decision, on the grid of
   ticks. Where that price would trade at once when the order arrives, the order rests at the best price of its
   side as it is then (a post-only order that slides).
@@ -50,7 +50,7 @@ def passive_price(direction: int, print_price: float, print_side: int, width: fl
     """The best price of one side after a print: the bid for a buyer (+1), the ask for a seller (-1).
 
     Args:
-        width: the usual spread in price units, >= one tick.
+        width: the spread in price units, >= one tick.
     """
     price = print_price if print_side != direction else print_price - direction * width
     return direction * math.floor(direction * price / tick_size + _ON_TICK) * tick_size

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from tapelab.quant._numba import njit
-from tapelab.quant.backtest.costs import round_trip_cost_fraction
+from tapelab.quant.backtest.costs import one_side_cost, round_trip_cost_fraction
 from tapelab.quant.backtest.layout import Market, Settings
 
 #: Bars that are looked at together; their marks stay in the first-level cache.
-BLOCK: Final = 1_024
+BLOCK: Final = 4_096
 
 
 class Outlook(NamedTuple):
@@ -36,28 +36,63 @@ def look_out(market: Market, settings: Settings, start: int, end: int, outlook: 
     Returns:
         whether all their prices are finite.
     """
-    costs, flatten_ns = settings.costs, settings.rule.flatten_ns
-    ts_ns, close_ns = market.ts_ns[start:end], market.session_close_ns[start:end]
-    session_end, usable = market.session_end[start:end], market.usable[start:end]
-    price, fill_price = market.price[start:end], market.fill_price[start:end]
-    cost, forced = outlook.cost, outlook.forced
-    good = True
-    for j in range(end - start):
-        good &= math.isfinite(price[j]) & math.isfinite(fill_price[j])
-        cost[j] = round_trip_cost_fraction(
-            price[j],
-            costs.fee_per_contract,
-            costs.fee_bps,
-            costs.spread_ticks,
-            costs.slippage_ticks,
-            costs.tick_size,
-            costs.multiplier,
-        )
-    for j in range(end - start):
-        forced[j] = session_end[j] | (usable[j] ^ 1) | np.uint8(ts_ns[j] >= close_ns[j] - flatten_ns)
+    price, costs = market.price[start:end], settings.costs
+    good = _finite(price, market.fill_price[start:end])
+    fee, bps, spread, slippage, tick_size, multiplier = costs
+    if bps == 0.0:
+        # Nothing times a finite price over 1e4 is nothing: the same cost at every price, to the bit.
+        _shares(2.0 * one_side_cost(1.0, fee, 0.0, spread, slippage, tick_size, multiplier), price, outlook.cost)
+    else:
+        _cost_fractions(price, fee, bps, spread, slippage, tick_size, multiplier, outlook.cost)
+    _force(
+        market.ts_ns[start:end],
+        market.session_close_ns[start:end],
+        market.session_end[start:end],
+        market.usable[start:end],
+        settings.rule.flatten_ns,
+        outlook.forced,
+    )
     if start < end == len(market.ts_ns):
-        forced[end - start - 1] = 1
+        outlook.forced[end - start - 1] = 1
     return good
+
+
+# Functions of their own, each simple enough for the compiler to do several bars at a time.
+@njit
+def _finite(price: Any, fill_price: Any) -> bool:
+    good = True
+    for j in range(len(price)):
+        good &= math.isfinite(price[j]) & math.isfinite(fill_price[j])
+    return good
+
+
+@njit
+def _shares(cost: float, price: Any, out: Any) -> None:
+    for j in range(len(price)):
+        out[j] = cost / price[j]
+
+
+@njit
+def _cost_fractions(
+    price: Any,
+    fee_per_contract: float,
+    fee_bps: float,
+    spread_ticks: float,
+    slippage_ticks: float,
+    tick_size: float,
+    multiplier: float,
+    out: Any,
+) -> None:
+    for j in range(len(price)):
+        out[j] = round_trip_cost_fraction(
+            price[j], fee_per_contract, fee_bps, spread_ticks, slippage_ticks, tick_size, multiplier
+        )
+
+
+@njit
+def _force(ts_ns: Any, close_ns: Any, session_end: Any, usable: Any, flatten_ns: int, out: Any) -> None:
+    for j in range(len(ts_ns)):
+        out[j] = session_end[j] | (usable[j] ^ 1) | np.uint8(ts_ns[j] >= close_ns[j] - flatten_ns)
 
 
 @njit

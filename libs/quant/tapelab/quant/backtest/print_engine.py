@@ -13,7 +13,8 @@ from tapelab.quant.backtest.costs import CostModel, Frictions, round_trip_cost_f
 from tapelab.quant.backtest.decision import DecisionParams
 from tapelab.quant.backtest.kernel import N_FIGURES
 from tapelab.quant.backtest.orders import OrderPolicy
-from tapelab.quant.backtest.print_kernel import BAR, COUNTS, MESSAGE, RESTING, ROW, SETTINGS, Run, simulate_prints
+from tapelab.quant.backtest.print_kernel import markout, simulate_prints
+from tapelab.quant.backtest.print_layout import BAR, COUNTS, MESSAGE, RESTING, ROW, SETTINGS, Run
 from tapelab.quant.backtest.prints import PRINT_DTYPE
 from tapelab.quant.backtest.results import TRADE_DTYPE, BacktestResult, kpis_of
 
@@ -112,9 +113,11 @@ def run_on_prints(
     )
     n = len(run.bars)
     starts = np.r_[np.flatnonzero(np.diff(days, prepend=days[:1] - 1)), n] if n else np.zeros(1, np.int64)
-    # The first pass counts, so that memory follows fills and trades, not bars and prints.
-    counted = _simulate(run, starts, 0, 0, 0)
-    done = _simulate(run, starts, n, int(counted.account["n_trades"]), int(counted.counts["fills"]))
+    # Room for more fills than runs mostly make; what is not written to takes no memory.
+    done = _simulate(run, starts, 2 * n)
+    if done.counts["fills"] > len(done.book.fills):
+        done = _simulate(run, starts, int(done.counts["fills"]))
+    trades, fills = done.book.trades[: done.account["n_trades"]].copy(), done.book.fills[: done.counts["fills"]].copy()
     side, reason, gross, cost, net_return, equity = (np.ascontiguousarray(done.rows[name]) for name in ROW.names or ())
     result = BacktestResult(
         side=side,
@@ -125,12 +128,12 @@ def run_on_prints(
         net_return=net_return,
         equity=equity,
         drawdown=np.maximum(np.maximum.accumulate(equity), 0.0) - equity,
-        trades=done.book.trades,
+        trades=trades,
         days=days[starts[:-1]],
         day_net=done.day_net,
         kpis=kpis_of(done.figures),
     )
-    return PrintBacktest(result, done.book.fills, _order_kpis(run, done.book.fills, done.counts))
+    return PrintBacktest(result, fills, _order_kpis(run, fills, done.counts))
 
 
 class _Done(NamedTuple):
@@ -142,13 +145,13 @@ class _Done(NamedTuple):
     figures: npt.NDArray[np.float64]
 
 
-def _simulate(run: Run, starts: npt.NDArray[np.int64], n_rows: int, n_trades: int, n_fills: int) -> _Done:
+def _simulate(run: Run, starts: npt.NDArray[np.int64], n_fills: int) -> _Done:
     n = len(run.bars)
     account, order, counts = np.zeros(1, ACCOUNT), np.zeros(1, RESTING), np.zeros(1, COUNTS)
     done = _Done(
-        rows=np.zeros(n_rows, ROW),
+        rows=np.zeros(n, ROW),
         account=account[0],
-        book=Book(np.zeros(n_trades, TRADE_DTYPE), np.zeros(n_fills, FILL_DTYPE), np.empty(n)),
+        book=Book(np.zeros(n, TRADE_DTYPE), np.zeros(n_fills, FILL_DTYPE), np.empty(n)),
         counts=counts[0],
         day_net=np.empty(len(starts) - 1),
         figures=np.empty(N_FIGURES),
@@ -227,25 +230,16 @@ def _order_kpis(run: Run, fills: npt.NDArray[np.void], counts: Any) -> OrderKpis
     def ratio(part: float, whole: float) -> float:
         return float(part) / float(whole) if whole > 0.0 else math.nan
 
-    maker = fills[fills["maker"] != 0]
     beyond = fills["side"] * (fills["got"] - fills["asked"]) * fills["lots"]
+    tick_size = run.settings["tick_size"]
+    marked = [markout(run.prints, fills, horizon_s * SECOND_NS) for horizon_s in (1, 10)]
     return OrderKpis(
         n_fills=len(fills),
         n_passive=int(counts["passive_orders"]),
         fill_ratio=ratio(counts["maker_lots"], counts["passive_lots"]),
         maker_share=ratio(counts["maker_lots"], counts["maker_lots"] + counts["taker_lots"]),
         wait_s=ratio(counts["waited_lot_s"], counts["maker_lots"]),
-        markout_1s=_markout(run, maker, SECOND_NS),
-        markout_10s=_markout(run, maker, 10 * SECOND_NS),
+        markout_1s=ratio(marked[0][1] / tick_size, marked[0][0]),
+        markout_10s=ratio(marked[1][1] / tick_size, marked[1][0]),
         shortfall=float(beyond.sum() * run.settings["multiplier"]),
     )
-
-
-def _markout(run: Run, fills: npt.NDArray[np.void], horizon_ns: int) -> float:
-    """Mean move to the last print of the horizon, weighted by lots, in ticks; the tape's last print at its end."""
-    lots = fills["lots"].sum()
-    if not lots > 0.0:
-        return math.nan
-    rows = np.searchsorted(run.prints["ts_ns"], fills["filled_ts_ns"] + horizon_ns, side="right") - 1
-    moves = fills["side"] * (run.prints["price"][rows] - fills["got"]) * fills["lots"]
-    return float(moves.sum() / lots / run.settings["tick_size"])

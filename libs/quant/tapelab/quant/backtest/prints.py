@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -32,32 +33,38 @@ def prints_of(
     Raises:
         ValueError: shapes disagree, or a price or volume is not a finite number of at least 0.
     """
-    times = np.asarray(ts_ns, np.int64)
-    prints = np.zeros(times.shape, PRINT_DTYPE)
-    for name, column in (("price", price), ("volume", volume), ("aggressor", aggressor)):
-        values = np.asarray(column)
-        if values.shape != times.shape or values.ndim != 1:
-            raise ValueError(f"{name}: expected shape {times.shape} like ts_ns, got {values.shape}")
-        if name == "aggressor":
-            _tick_rule(prints["price"].copy(), np.ascontiguousarray(values, np.int8), prints)
-            continue
-        bad = ~(np.isfinite(values) & (values >= 0.0))
-        if bad.any():
-            raise ValueError(f"{name}: expected finite numbers >= 0, got {values[bad][0]} at {np.argmax(bad)}")
-        prints[name] = values
-    prints["ts_ns"] = np.maximum.accumulate(times) if len(times) else times
+    times = np.ascontiguousarray(ts_ns, np.int64)
+    columns: dict[str, npt.NDArray[Any]] = {
+        "price": np.ascontiguousarray(price, np.float64),
+        "volume": np.ascontiguousarray(volume, np.float64),
+        "aggressor": np.ascontiguousarray(aggressor, np.int8),
+    }
+    for name, column in columns.items():
+        if column.shape != times.shape or column.ndim != 1:
+            raise ValueError(f"{name}: expected shape {times.shape} like ts_ns, got {column.shape}")
+    prints = np.empty(times.shape, PRINT_DTYPE)
+    bad = _pack(times, columns["price"], columns["volume"], columns["aggressor"], prints)
+    if bad >= 0:
+        name = "price" if not 0.0 <= columns["price"][bad] < np.inf else "volume"
+        raise ValueError(f"{name}: expected finite numbers >= 0, got {columns[name][bad]} at {bad}")
     return prints
 
 
 @njit
-def _tick_rule(price: Any, aggressor: Any, out: Any) -> None:
-    side = 1
-    for i in range(len(price)):
+def _pack(ts_ns: Any, price: Any, volume: Any, aggressor: Any, out: Any) -> int:
+    """Write the prints; the first row that cannot be one, or -1."""
+    side, seen_ns = 1, ts_ns[0] if len(ts_ns) else 0
+    for i in range(len(ts_ns)):
+        if not (0.0 <= price[i] < math.inf and 0.0 <= volume[i] < math.inf):
+            return i
         if aggressor[i] != 0:
             side = 1 if aggressor[i] > 0 else -1
         elif i > 0 and price[i] != price[i - 1]:
             side = 1 if price[i] > price[i - 1] else -1
-        out[i].side = side
+        seen_ns = max(seen_ns, ts_ns[i])
+        row = out[i]
+        row.ts_ns, row.price, row.volume, row.side = seen_ns, price[i], volume[i], side
+    return -1
 
 
 @njit
