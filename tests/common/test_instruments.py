@@ -47,6 +47,15 @@ def test_a_senseless_number_is_told_with_its_key(
     assert re.search(rf"`float` {re.escape(limit)} - at `\$\.instruments\[\d\]\.{re.escape(key)}`, got {value}\b", told)
 
 
+def test_b3s_tariffs_are_the_first_row_of_its_tables() -> None:
+    shipped = load_instruments(CONFIG_DIR)
+    # R$ 1.97 of the index contract, a fifth for the mini, 35 % less for day trades.
+    assert shipped.of("WINZ26").cost_model().fee_per_contract == pytest.approx(1.97 * 0.2 * 0.65)
+    # US$ 0.97 of the dollar contract, a quarter for the mini, 16 % less for day trades, at R$ 5.40.
+    assert shipped.of("WDOZ26").cost_model().fee_per_contract == pytest.approx(0.97 * 0.25 * 0.84 * 5.40, abs=0.005)
+    assert shipped.of("PETR4").cost_model().fee_bps == 2.3
+
+
 def test_what_is_shipped_is_read_and_a_wrong_type_or_session_is_refused(tmp_path: Path) -> None:
     assert load_instruments(CONFIG_DIR).of("WINZ26").multiplier == 0.2
     with pytest.raises(ConfigError, match=r"Expected `float`, got `str` - at `\$\.instruments\[0\]\.tick_size`"):

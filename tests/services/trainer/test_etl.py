@@ -74,7 +74,7 @@ def test_prints_without_a_bar_or_without_a_label_are_one_clear_error() -> None:
 
 
 def test_costs_come_from_the_instrument_unless_the_experiment_gives_its_own() -> None:
-    assert cost_model("WINZ26", config(), instruments()).fee_per_contract == 0.25
+    assert cost_model("WINZ26", config(), instruments()).fee_per_contract == 0.2561
     free = cost_model("WINZ26", config(costs={"spread_ticks": 0}), instruments())
     assert (free.fee_per_contract, free.spread_ticks, free.tick_size) == (0.0, 0.0, 5.0)
 

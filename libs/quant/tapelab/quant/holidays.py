@@ -1,10 +1,11 @@
-"""Days on which B3 and the US stock exchanges are closed, open late or close early, by rule.
+"""Days on which B3, the US stock exchanges and COMEX are closed, open late or close early, by rule.
 
 Sources: B3's trading calendars (holidays of the city and the state of Sao Paulo were kept until 2021; 20 November
-is national since 2024; 24 and 31 December have no session; Ash Wednesday opens at 13:00) and NYSE rule 7.2 with the
-exchange's published early closings and closures out of turn. B3's rules hold from 2010, NYSE's from 2000 (its short
-days from 2013); earlier years are taken to have no holidays, so that no print is lost to a guess. An exchange's
-notice that departs from a rule goes into ``holidays`` of ``config/instruments.yaml``.
+is national since 2024; 24 December and the last weekday of the year have no session; Ash Wednesday opens at 13:00;
+its letter of June 2020 on the holidays that were brought forward), NYSE rule 7.2 with the exchange's published early
+closings and closures out of turn, and CME Group's holiday calendar of metals. B3's and COMEX's rules hold from 2010,
+NYSE's from 2000 (its short days from 2013); earlier years are taken to have no holidays, so that no print is lost to
+a guess. An exchange's notice that departs from a rule goes into ``holidays`` of ``config/instruments.yaml``.
 """
 
 from __future__ import annotations
@@ -45,13 +46,17 @@ def b3(year: int) -> SpecialDays:
         return SpecialDays()
     sunday = easter(year)
     closed = {sunday + timedelta(days=days) for days in (-48, -47, -2, 60)}  # carnival, Good Friday, Corpus Christi
-    fixed = [(1, 1), (4, 21), (5, 1), (9, 7), (10, 12), (11, 2), (11, 15), (12, 24), (12, 25), (12, 31)]
+    fixed = [(1, 1), (4, 21), (5, 1), (9, 7), (10, 12), (11, 2), (11, 15), (12, 24), (12, 25)]
     if year <= 2021:
         fixed += [(1, 25), (7, 9), (11, 20)]
     elif year >= 2024:
         fixed.append((11, 20))
     closed |= {date(year, month, day) for month, day in fixed}
-    closed.discard(date(2020, 7, 9))  # brought forward by the state, and traded
+    last = date(year, 12, 31)
+    closed.add(last - timedelta(days=max(last.weekday() - 4, 0)))
+    closed -= {date(2020, 7, 9), date(2020, 11, 20)}  # brought forward to May 2020, and traded
+    if year == 2014:
+        closed.add(date(2014, 6, 12))  # the football world cup opened in Sao Paulo
     return SpecialDays(frozenset(closed), late=frozenset({sunday - timedelta(days=46)}))
 
 
@@ -90,8 +95,22 @@ def us(year: int) -> SpecialDays:
     return SpecialDays(frozenset(closed), early=frozenset(early - closed))
 
 
+def comex(year: int) -> SpecialDays:
+    """COMEX metals, from 2010: the days without trading before the evening.
+
+    On other US holidays trading only pauses; what follows 18:00 on a closed day belongs to the next trading day.
+    """
+    if year < 2010:
+        return SpecialDays()
+    closed = {easter(year) - timedelta(days=2), _observed(date(year, 12, 25))}
+    new_year = date(year, 1, 1)
+    if new_year.weekday() != 5:
+        closed.add(_observed(new_year))
+    return SpecialDays(frozenset(closed))
+
+
 #: What ``observes`` in ``config/instruments.yaml`` may name.
-RULES: Final[Mapping[str, Callable[[int], SpecialDays]]] = {"b3": b3, "us": us}
+RULES: Final[Mapping[str, Callable[[int], SpecialDays]]] = {"b3": b3, "us": us, "comex": comex}
 
 
 def _nth(year: int, month: int, weekday: int, nth: int) -> date:
