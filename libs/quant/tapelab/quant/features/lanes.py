@@ -1,0 +1,204 @@
+"""The rolling normaliser of all features of a set at once: one lane per feature, side by side in memory.
+
+The arithmetic is that of :func:`~tapelab.quant.features.rolling.push_moments`, lane by lane and bit for bit; what
+differs is the layout. State is rows of one float per lane (mean and sum of squared deviations of the current block,
+then a ring of values and tail means, then a ring of tail sums), so that every step is a loop over neighbours in
+memory, which the compiler turns into vector instructions.
+
+Features become defined at different bars, so their blocks of one window begin at different bars too. The rings are
+therefore turned by the day's bars, the same for all lanes, and each lane has its own place in its block; lanes of
+one warm-up form a group, whose blocks end together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.quant._numba import njit
+from tapelab.quant.features.rolling import Slots, finite
+from tapelab.quant.features.spec import Normalisation
+
+Rows = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+#: Lanes come in multiples of this, so that no loop ends in single steps; the ones that fill up hold zeros.
+WIDTH: Final = 4
+#: A spread this small against the mean is rounding, not variation.
+RELATIVE_FLOOR: Final = 1e-9
+_ZSCORE: Final = int(Normalisation.ZSCORE)
+_RING: Final = 2
+#: Lanes from which vector instructions pay for a group.
+_WIDE: Final = 8
+
+
+def padded(features: int) -> int:
+    """Lanes that so many features take."""
+    return -(-features // WIDTH) * WIDTH
+
+
+def lane_slots(window: int) -> int:
+    """Floats that one lane carries."""
+    return _RING + 2 * window
+
+
+@njit
+def normalise_lanes(
+    raw: Rows,
+    t: int,
+    columns: Integers,
+    places: Integers,
+    modes: Integers,
+    edges: Integers,
+    warmups: Slots,
+    shifts: Slots,
+    window: int,
+    minimum: int,
+    clip: float,
+    state: Rows,
+    scratch: Rows,
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Scale each lane's values by those before them, and take them into the statistics, bar by bar.
+
+    A value is 0 where there are fewer than ``minimum`` before it, or they do not vary.
+
+    Args:
+        raw: raw values of n bars, shape (n, columns); not finite ones count as 0.
+        t: bars of the day before them.
+        columns: where each lane's values stand in a row, shape (K,), K <= L; the other lanes fill up.
+        places: where they go to, shape (K,).
+        modes: ``Normalisation`` of each lane, shape (L,).
+        edges: first lane of each group, and the end of the last, K, shape (G + 1,).
+        warmups: bars from which each lane is defined, shape (L,); the same throughout a group.
+        shifts: place in its block of each lane at the day's first bar, ``(1 - warm-up) mod window``, shape (L,).
+        window: values the statistics hold.
+        minimum: earlier values they need.
+        clip: bound of a scaled value.
+        state: shape (lane_slots(window), L), zero at the day's start.
+        scratch: shape (4, L), zero before the first call.
+        out: scaled values, shape (n, F).
+    """
+    values, heads, counts, scaled = scratch[0], scratch[1], scratch[2], scratch[3]
+    means, squares = state[0], state[1]
+    for i in range(len(out)):
+        source = raw[i]
+        for j in range(len(columns)):
+            values[j] = finite(source[columns[j]])
+        at = (t + i) % window
+        ring, tails = state[_RING + at], state[_RING + window + at]
+        _place(float(t + i), float(at), warmups, shifts, float(window), float(minimum), heads, counts)
+        _scale(values, means, squares, ring, tails, heads, modes, float(window), clip, scaled)
+        for g in range(len(edges) - 1):
+            first, last = edges[g], edges[g + 1]
+            if counts[first] == 1.0:
+                if t + i >= warmups[first]:
+                    _close_block(state, at, first, last, window)
+                means[first:last] = 0.0
+                squares[first:last] = 0.0
+        _push(values, means, squares, counts)
+        ring[:] = values
+        row = out[i]
+        for j in range(len(columns)):
+            row[places[j]] = scaled[j]
+
+
+@njit
+def _place(
+    t: float, at: float, warmups: Slots, shifts: Slots, window: float, minimum: float, heads: Slots, counts: Slots
+) -> None:
+    """Where each lane stands: ``heads`` for :func:`_scale`, ``counts`` for :func:`_push`."""
+    for j in range(len(warmups)):
+        place = at + shifts[j]
+        place = place - window if place >= window else place
+        # Values of the lane before this one.
+        u = t + 1.0 - warmups[j]
+        head = place if place > 0.0 and u >= window else -min(u, window)
+        heads[j] = head if u >= minimum else np.nan
+        counts[j] = place + 1.0
+
+
+@njit
+def _scale(
+    values: Slots,
+    means: Slots,
+    squares: Slots,
+    tail_means: Slots,
+    tail_squares: Slots,
+    heads: Slots,
+    modes: Integers,
+    window: float,
+    clip: float,
+    out: Slots,
+) -> None:
+    """The values against mean and deviation, winsorised; 0 where there is no variation.
+
+    ``heads`` values of the current block are merged with the tail of the one before (Chan, Golub & LeVeque 1983);
+    where it is negative, that many values of the current block are all; where it is NaN, the result is 0.
+    """
+    for j in range(len(values)):
+        head = heads[j]
+        alone = head < 0.0
+        weight = head / window
+        gap = means[j] - tail_means[j]
+        mean = means[j] if alone else tail_means[j] + gap * weight
+        square = squares[j] if alone else squares[j] + tail_squares[j] + gap * gap * ((window - head) * weight)
+        variance = square / (-head if alone else window)
+        level = modes[j] == _ZSCORE
+        centre = mean if level else 0.0
+        spread = np.sqrt(variance if level else variance + mean * mean)
+        scaled = (values[j] - centre) / spread
+        scaled = scaled if abs(scaled) < np.inf else 0.0
+        known = spread > RELATIVE_FLOOR * abs(centre) and head == head
+        out[j] = min(clip, max(-clip, scaled)) if known else 0.0
+
+
+@njit
+def _push(values: Slots, means: Slots, squares: Slots, counts: Slots) -> None:
+    """Take each lane's value, the ``counts``-th of its block, into mean and sum of squares (Welford 1962)."""
+    for j in range(len(values)):
+        delta = values[j] - means[j]
+        mean = means[j] + delta / counts[j]
+        squares[j] = squares[j] + delta * (values[j] - mean)
+        means[j] = mean
+
+
+@njit
+def _close_block(state: Rows, at: int, first: int, last: int, window: int) -> None:
+    """Put mean and sum of squared deviations of entries j..W-1 of a group's block in the place of entry j.
+
+    The block's first entry stands in row ``at`` of the ring.
+    """
+    if last - first >= _WIDE:
+        means, squares, counts = np.zeros(last - first), np.zeros(last - first), np.zeros(last - first)
+        row = at
+        for _ in range(window):
+            row = window - 1 if row == 0 else row - 1
+            ring, tails = state[_RING + row][first:last], state[_RING + window + row][first:last]
+            for j in range(len(counts)):
+                counts[j] += 1.0
+            _push(ring, means, squares, counts)
+            for j in range(len(counts)):
+                ring[j] = means[j]
+            for j in range(len(counts)):
+                tails[j] = squares[j]
+        return
+    # Two at a time, so that one division need not wait for the other; the last may go twice.
+    for one in range(first, last, 2):
+        other = min(one + 1, last - 1)
+        mean_a, mean_b, square_a, square_b, count = 0.0, 0.0, 0.0, 0.0, 0.0
+        row = at
+        for _ in range(window):
+            row = window - 1 if row == 0 else row - 1
+            ring, tails = state[_RING + row], state[_RING + window + row]
+            a, b = ring[one], ring[other]
+            count += 1.0
+            delta_a, delta_b = a - mean_a, b - mean_b
+            mean_a += delta_a / count
+            mean_b += delta_b / count
+            square_a += delta_a * (a - mean_a)
+            square_b += delta_b * (b - mean_b)
+            ring[one], ring[other] = mean_a, mean_b
+            tails[one], tails[other] = square_a, square_b
