@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tapelab.quant._numba import njit
 from tapelab.quant.features import Normalisation, Normaliser, NormaliserKind
-from tapelab.quant.features.lanes import lane_slots, normalise_lanes, padded
+from tapelab.quant.features.lanes import SCRATCH, lane_slots, normalise_lanes, padded
 from tapelab.quant.features.normalisers import normalised, normaliser_slots
 from tapelab.quant.features.reference import normalised_series
 from tapelab.quant.features.rolling import finite, push_moments
@@ -38,7 +38,7 @@ def run_lanes(raw: Any, modes: Any, warmups: Any, normaliser: Normaliser, pieces
     warm = np.r_[np.asarray(warmups, dtype=float), np.ones(lanes - width)]
     edges = np.array([*np.flatnonzero(np.diff(warm[:width], prepend=-1.0)), width])
     kinds = np.array([*(int(mode) for mode in modes), *[int(Normalisation.SCALE)] * (lanes - width)])
-    state, scratch = np.zeros((lane_slots(n.window), lanes)), np.zeros((4, lanes))
+    state, scratch = np.zeros((lane_slots(n.window), lanes)), np.zeros((SCRATCH, lanes))
     out, at, order = np.full(raw.shape, np.nan), 0, np.arange(width)
     for part in np.array_split(raw, pieces):
         shifts = (1.0 - warm) % n.window

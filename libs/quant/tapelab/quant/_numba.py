@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba import types
-from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,21 +32,15 @@ numba.config.CACHE_DIR = str(_cache_folder())
 
 def njit(function: F) -> F:
     """Compile without Python objects, with strict IEEE arithmetic, caching the machine code."""
-    compiled: F = numba.njit(cache=True, fastmath=False, error_model="numpy")(function)
+    # Said, as it is else taken over from a caller that is a leaf.
+    compiled: F = numba.njit(cache=True, fastmath=False, error_model="numpy", _nrt=True)(function)
     return compiled
 
 
-@intrinsic
-def borrowed(typing: Any, array: Any) -> Any:
-    """A view that does not count references, so that slicing it in a hot loop costs no atomic instructions.
+def leaf(function: F) -> F:
+    """:func:`njit` for a function that allocates no array: views are not counted, so that slicing costs nothing.
 
-    Only for an array that outlives the view: an argument of a kernel that Python code calls.
+    A reference count is an atomic instruction or two for every slice, which adds up in a loop that does little else.
     """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, builder, value=args[0])
-        view.meminfo = context.get_constant_null(types.MemInfoPointer(types.voidptr))
-        view.parent = context.get_constant_null(types.pyobject)
-        return view._getvalue()
-
-    return array(array), codegen
+    compiled: F = numba.njit(cache=True, fastmath=False, error_model="numpy", _nrt=False)(function)
+    return compiled

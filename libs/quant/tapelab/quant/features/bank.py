@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tapelab.quant.day_context import DayContext, held_context, put_context
 from tapelab.quant.dtypes import BAR_DTYPE
 from tapelab.quant.features.kernel import STRETCH, advance
+from tapelab.quant.features.lanes import SCRATCH
 from tapelab.quant.features.plan import CATALOGUE, LAYOUT, extended, plan
 from tapelab.quant.features.spec import FeatureSet
 
@@ -55,7 +56,7 @@ class FeatureBank:
         self._plan = plan(feature_set)
         self._extended = extended(feature_set) or None
         self._raw = np.zeros((STRETCH, len(CATALOGUE)))
-        self._scratch = np.zeros((4, len(self._plan.modes)))
+        self._scratch = np.zeros((SCRATCH, len(self._plan.modes)))
         self._symbols = 0
         # Room for more symbols than there are; the rest is filled by ``add``.
         self._tick_sizes = np.ones(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features import arrivals, candles, pressure, profile, ranges, technical, trend
 from tapelab.quant.features.arrivals import arrivals_row
 from tapelab.quant.features.candles import candles_row
@@ -42,7 +42,7 @@ _CANDLES_RAW: Final = _TECHNICAL_RAW + len(technical.SPECS)
 _PROFILE_RAW: Final = _CANDLES_RAW + len(candles.SPECS)
 
 
-@njit
+@leaf
 def extension_row(
     bar: Any, t: int, previous: float, log_return: float, change: float, tick_size: float, slots: Slots, raw: Slots
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.quant._numba import borrowed, njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.day_context import take_bar
 from tapelab.quant.dtypes import BarFlag
 from tapelab.quant.features import flow, price, timing
@@ -50,7 +50,7 @@ _AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
 _ROLLING: Final = int(NormaliserKind.ROLLING)
 
 
-@njit
+@leaf
 def advance(
     bars: Any,
     symbols: npt.NDArray[np.int64],
@@ -80,7 +80,6 @@ def advance(
     for symbol in symbols:
         if not 0 <= symbol < len(tick_sizes):
             return False
-    states, raw, scratch, values = borrowed(states), borrowed(raw), borrowed(scratch), borrowed(values)
     start = 0
     while start < len(bars):
         bar, symbol = bars[start], symbols[start]
@@ -148,7 +147,7 @@ def advance(
     return True
 
 
-@njit
+@leaf
 def _raw_rows(
     bars: Any,
     t: int,
@@ -180,7 +179,7 @@ def _raw_rows(
         state[PREVIOUS_CLOSE] = bar.close
 
 
-@njit
+@leaf
 def _emit_plain(t: int, columns: Integers, places: Integers, warmups: Integers, raw: Rows, values: Floats) -> None:
     """Features that are not scaled."""
     for i in range(len(values)):
@@ -188,7 +187,7 @@ def _emit_plain(t: int, columns: Integers, places: Integers, warmups: Integers, 
             values[i, places[j]] = finite(raw[i, columns[j]]) if t + i + 1 >= warmups[j] else 0.0
 
 
-@njit
+@leaf
 def _normalise_each(
     raw: Rows,
     t: int,

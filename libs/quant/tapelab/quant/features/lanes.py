@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, finite
 from tapelab.quant.features.spec import Normalisation
 
@@ -30,6 +30,8 @@ WIDTH: Final = 4
 RELATIVE_FLOOR: Final = 1e-9
 _ZSCORE: Final = int(Normalisation.ZSCORE)
 _RING: Final = 2
+#: Rows of scratch.
+SCRATCH: Final = 7
 #: Lanes from which vector instructions pay for a group.
 _WIDE: Final = 8
 
@@ -44,7 +46,7 @@ def lane_slots(window: int) -> int:
     return _RING + 2 * window
 
 
-@njit
+@leaf
 def normalise_lanes(
     raw: Rows,
     t: int,
@@ -78,10 +80,10 @@ def normalise_lanes(
         minimum: earlier values they need.
         clip: bound of a scaled value.
         state: shape (lane_slots(window), L), zero at the day's start.
-        scratch: shape (4, L), zero before the first call.
+        scratch: shape (SCRATCH, L), zero before the first call.
         out: scaled values, shape (n, F).
     """
-    values, heads, counts, scaled = scratch[0], scratch[1], scratch[2], scratch[3]
+    values, heads, counts, scaled, closing = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4:]
     means, squares = state[0], state[1]
     for i in range(len(out)):
         source = raw[i]
@@ -95,17 +97,17 @@ def normalise_lanes(
             first, last = edges[g], edges[g + 1]
             if counts[first] == 1.0:
                 if t + i >= warmups[first]:
-                    _close_block(state, at, first, last, window)
+                    _close_block(state, at, first, last, window, closing)
                 means[first:last] = 0.0
                 squares[first:last] = 0.0
         _push(values, means, squares, counts)
-        ring[:] = values
+        _copy(values, ring)
         row = out[i]
         for j in range(len(columns)):
             row[places[j]] = scaled[j]
 
 
-@njit
+@leaf
 def _place(
     t: float, at: float, warmups: Slots, shifts: Slots, window: float, minimum: float, heads: Slots, counts: Slots
 ) -> None:
@@ -120,7 +122,7 @@ def _place(
         counts[j] = place + 1.0
 
 
-@njit
+@leaf
 def _scale(
     values: Slots,
     means: Slots,
@@ -155,7 +157,7 @@ def _scale(
         out[j] = min(clip, max(-clip, scaled)) if known else 0.0
 
 
-@njit
+@leaf
 def _push(values: Slots, means: Slots, squares: Slots, counts: Slots) -> None:
     """Take each lane's value, the ``counts``-th of its block, into mean and sum of squares (Welford 1962)."""
     for j in range(len(values)):
@@ -165,25 +167,32 @@ def _push(values: Slots, means: Slots, squares: Slots, counts: Slots) -> None:
         means[j] = mean
 
 
-@njit
-def _close_block(state: Rows, at: int, first: int, last: int, window: int) -> None:
+@leaf
+def _copy(source: Slots, target: Slots) -> None:
+    for j in range(len(target)):
+        target[j] = source[j]
+
+
+@leaf
+def _close_block(state: Rows, at: int, first: int, last: int, window: int, scratch: Rows) -> None:
     """Put mean and sum of squared deviations of entries j..W-1 of a group's block in the place of entry j.
 
-    The block's first entry stands in row ``at`` of the ring.
+    The block's first entry stands in row ``at`` of the ring; ``scratch`` is of shape (3, L).
     """
     if last - first >= _WIDE:
-        means, squares, counts = np.zeros(last - first), np.zeros(last - first), np.zeros(last - first)
+        means, squares, counts = scratch[0][first:last], scratch[1][first:last], scratch[2][first:last]
+        means[:] = 0.0
+        squares[:] = 0.0
+        counts[:] = 0.0
         row = at
         for _ in range(window):
             row = window - 1 if row == 0 else row - 1
-            ring, tails = state[_RING + row][first:last], state[_RING + window + row][first:last]
             for j in range(len(counts)):
                 counts[j] += 1.0
+            ring = state[_RING + row][first:last]
             _push(ring, means, squares, counts)
-            for j in range(len(counts)):
-                ring[j] = means[j]
-            for j in range(len(counts)):
-                tails[j] = squares[j]
+            _copy(means, ring)
+            _copy(squares, state[_RING + window + row][first:last])
         return
     # Two at a time, so that one division need not wait for the other; the last may go twice.
     for one in range(first, last, 2):
@@ -192,13 +201,13 @@ def _close_block(state: Rows, at: int, first: int, last: int, window: int) -> No
         row = at
         for _ in range(window):
             row = window - 1 if row == 0 else row - 1
-            ring, tails = state[_RING + row], state[_RING + window + row]
-            a, b = ring[one], ring[other]
+            tail = row + window
+            a, b = state[_RING + row, one], state[_RING + row, other]
             count += 1.0
             delta_a, delta_b = a - mean_a, b - mean_b
             mean_a += delta_a / count
             mean_b += delta_b / count
             square_a += delta_a * (a - mean_a)
             square_b += delta_b * (b - mean_b)
-            ring[one], ring[other] = mean_a, mean_b
-            tails[one], tails[other] = square_a, square_b
+            state[_RING + row, one], state[_RING + row, other] = mean_a, mean_b
+            state[_RING + tail, one], state[_RING + tail, other] = square_a, square_b

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.lanes import RELATIVE_FLOOR, lane_slots
 from tapelab.quant.features.rolling import Slots, finite, moments_slots, push_moments
 from tapelab.quant.features.spec import Normalisation, Normaliser, NormaliserKind
@@ -39,7 +39,7 @@ def normaliser_slots(normaliser: Normaliser) -> int:
     }[normaliser.kind]
 
 
-@njit
+@leaf
 def normalised(
     value: float, slots: Slots, u: int, window: int, minimum: int, mode: int, kind: int, shape: float, clip: float
 ) -> float:
@@ -76,7 +76,7 @@ def normalised(
     return out
 
 
-@njit
+@leaf
 def _scaled(value: float, mean: float, variance: float, mode: int, clip: float) -> float:
     """The value against a mean and a variance, winsorised; 0 where there is no variation."""
     centre = 0.0
@@ -90,7 +90,7 @@ def _scaled(value: float, mean: float, variance: float, mode: int, clip: float) 
     return min(clip, max(-clip, finite((value - centre) / spread)))
 
 
-@njit
+@leaf
 def quantile(ordered: Slots, count: int, share: float) -> float:
     """The quantile of the first ``count`` sorted values, linear between neighbours (Hyndman & Fan's type 7)."""
     place = share * (count - 1)
@@ -100,7 +100,7 @@ def quantile(ordered: Slots, count: int, share: float) -> float:
     return found
 
 
-@njit
+@leaf
 def _robust(value: float, ordered: Slots, count: int, mode: int, clip: float) -> float:
     median = quantile(ordered, count, 0.5)
     centre = 0.0
@@ -114,7 +114,7 @@ def _robust(value: float, ordered: Slots, count: int, mode: int, clip: float) ->
     return min(clip, max(-clip, finite((value - centre) / spread)))
 
 
-@njit
+@leaf
 def _ranked(value: float, key: float, ordered: Slots, count: int, mode: int) -> float:
     """Share of earlier values below, equal ones half: -1 to 1 for a level; for a direction 0 to 1 with its sign."""
     twice = np.searchsorted(ordered[:count], key) + np.searchsorted(ordered[:count], key, side="right")
@@ -124,14 +124,14 @@ def _ranked(value: float, key: float, ordered: Slots, count: int, mode: int) -> 
     return share if value > 0.0 else (-share if value < 0.0 else 0.0)
 
 
-@njit
+@leaf
 def _winsorised(value: float, ordered: Slots, count: int, mode: int, tail: float) -> float:
     high = quantile(ordered, count, 1.0 - tail)
     low = quantile(ordered, count, tail) if mode == _ZSCORE else -high
     return min(high, max(low, value))
 
 
-@njit
+@leaf
 def _replace(slots: Slots, window: int, u: int, key: float) -> None:
     """Put the key in the place of the oldest, in the ring and among the sorted; O(window) moves, no arithmetic."""
     ordered = slots[window : 2 * window]
