@@ -31,7 +31,7 @@ RELATIVE_FLOOR: Final = 1e-9
 _ZSCORE: Final = int(Normalisation.ZSCORE)
 _RING: Final = 2
 #: Rows of scratch.
-SCRATCH: Final = 7
+SCRATCH: Final = 5
 #: Lanes from which vector instructions pay for a group.
 _WIDE: Final = 8
 
@@ -83,7 +83,7 @@ def normalise_lanes(
         scratch: shape (SCRATCH, L), zero before the first call.
         out: scaled values, shape (n, F).
     """
-    values, heads, counts, scaled, closing = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4:]
+    values, heads, counts, scaled, zeros = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     means, squares = state[0], state[1]
     for i in range(len(out)):
         source = raw[i]
@@ -97,11 +97,12 @@ def normalise_lanes(
             first, last = edges[g], edges[g + 1]
             if counts[first] == 1.0:
                 if t + i >= warmups[first]:
-                    _close_block(state, at, first, last, window, closing)
+                    _close_block(state, at, first, last, window, zeros)
                 means[first:last] = 0.0
                 squares[first:last] = 0.0
         _push(values, means, squares, counts)
-        _copy(values, ring)
+        for j in range(len(ring)):
+            ring[j] = values[j]
         row = out[i]
         for j in range(len(columns)):
             row[places[j]] = scaled[j]
@@ -168,31 +169,29 @@ def _push(values: Slots, means: Slots, squares: Slots, counts: Slots) -> None:
 
 
 @leaf
-def _copy(source: Slots, target: Slots) -> None:
-    for j in range(len(target)):
-        target[j] = source[j]
+def _push_back(means: Slots, squares: Slots, count: float, ring: Slots, tails: Slots) -> None:
+    """As :func:`_push` for the values in ``ring``, the result in their place and in ``tails``."""
+    for j in range(len(ring)):
+        delta = ring[j] - means[j]
+        mean = means[j] + delta / count
+        tails[j] = squares[j] + delta * (ring[j] - mean)
+        ring[j] = mean
 
 
 @leaf
-def _close_block(state: Rows, at: int, first: int, last: int, window: int, scratch: Rows) -> None:
+def _close_block(state: Rows, at: int, first: int, last: int, window: int, zeros: Slots) -> None:
     """Put mean and sum of squared deviations of entries j..W-1 of a group's block in the place of entry j.
 
-    The block's first entry stands in row ``at`` of the ring; ``scratch`` is of shape (3, L).
+    The block's first entry stands in row ``at`` of the ring; ``zeros`` holds one for each lane.
     """
     if last - first >= _WIDE:
-        means, squares, counts = scratch[0][first:last], scratch[1][first:last], scratch[2][first:last]
-        means[:] = 0.0
-        squares[:] = 0.0
-        counts[:] = 0.0
+        means, squares = zeros[first:last], zeros[first:last]
         row = at
-        for _ in range(window):
+        for k in range(window):
             row = window - 1 if row == 0 else row - 1
-            for j in range(len(counts)):
-                counts[j] += 1.0
-            ring = state[_RING + row][first:last]
-            _push(ring, means, squares, counts)
-            _copy(means, ring)
-            _copy(squares, state[_RING + window + row][first:last])
+            ring, tails = state[_RING + row][first:last], state[_RING + window + row][first:last]
+            _push_back(means, squares, k + 1.0, ring, tails)
+            means, squares = ring, tails
         return
     # Two at a time, so that one division need not wait for the other; the last may go twice.
     for one in range(first, last, 2):
