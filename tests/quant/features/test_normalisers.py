@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tapelab.quant._numba import njit
 from tapelab.quant.features import Normalisation, Normaliser, NormaliserKind
-from tapelab.quant.features.lanes import SCRATCH, lane_slots, normalise_lanes, padded
+from tapelab.quant.features.lanes import SCRATCH, lane_slots, normalise_lanes, padded, place_table
 from tapelab.quant.features.normalisers import normalised, normaliser_slots
 from tapelab.quant.features.reference import normalised_series
 from tapelab.quant.features.rolling import finite, push_moments
@@ -35,16 +35,16 @@ def run(values: Any, mode: Normalisation, normaliser: Normaliser) -> Any:
 def run_lanes(raw: Any, modes: Any, warmups: Any, normaliser: Normaliser, pieces: int = 1) -> Any:
     """The rolling normaliser over columns of a day, shape (n, K), warm-ups ascending; float64."""
     n, lanes, width = normaliser, padded(raw.shape[1]), raw.shape[1]
-    warm = np.r_[np.asarray(warmups, dtype=float), np.ones(lanes - width)]
-    edges = np.array([*np.flatnonzero(np.diff(warm[:width], prepend=-1.0)), width])
+    warm = np.array([*warmups, *[1] * (lanes - width)])
+    edges = np.array([*np.flatnonzero(np.diff(warm[:width], prepend=-1)), width])
     kinds = np.array([*(int(mode) for mode in modes), *[int(Normalisation.SCALE)] * (lanes - width)])
     state, scratch = np.zeros((lane_slots(n.window), lanes)), np.zeros((SCRATCH, lanes))
+    table = place_table(warm, n.window, n.minimum)
     out, at, order = np.full(raw.shape, np.nan), 0, np.arange(width)
     for part in np.array_split(raw, pieces):
-        shifts = (1.0 - warm) % n.window
         rows = out[at : at + len(part)]
         normalise_lanes(
-            part, at, order, order, kinds, edges, warm, shifts, n.window, n.minimum, n.clip, state, scratch, rows
+            part, at, order, order, kinds, edges, warm, table, n.window, n.minimum, n.clip, state, scratch, rows
         )
         at += len(part)
     return out

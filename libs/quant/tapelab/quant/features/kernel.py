@@ -113,7 +113,7 @@ def advance(
                 plan.modes,
                 plan.edges,
                 plan.lane_warmups,
-                plan.lane_shifts,
+                plan.lane_places,
                 plan.window,
                 plan.minimum,
                 plan.clip,

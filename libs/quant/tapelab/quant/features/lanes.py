@@ -22,6 +22,7 @@ from tapelab.quant.features.rolling import Slots, finite
 from tapelab.quant.features.spec import Normalisation
 
 Rows = npt.NDArray[np.float64]
+Cube = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 #: Lanes come in multiples of this, so that no loop ends in single steps; the ones that fill up hold zeros.
@@ -31,7 +32,7 @@ RELATIVE_FLOOR: Final = 1e-9
 _ZSCORE: Final = int(Normalisation.ZSCORE)
 _RING: Final = 2
 #: Rows of scratch.
-SCRATCH: Final = 5
+SCRATCH: Final = 6
 #: Lanes from which vector instructions pay for a group.
 _WIDE: Final = 8
 
@@ -51,11 +52,11 @@ def normalise_lanes(
     raw: Rows,
     t: int,
     columns: Integers,
-    places: Integers,
+    targets: Integers,
     modes: Integers,
     edges: Integers,
-    warmups: Slots,
-    shifts: Slots,
+    warmups: Integers,
+    places: Cube,
     window: int,
     minimum: int,
     clip: float,
@@ -71,11 +72,11 @@ def normalise_lanes(
         raw: raw values of n bars, shape (n, columns); not finite ones count as 0.
         t: bars of the day before them.
         columns: where each lane's values stand in a row, shape (K,), K <= L; the other lanes fill up.
-        places: where they go to, shape (K,).
+        targets: where they go to, shape (K,).
         modes: ``Normalisation`` of each lane, shape (L,).
         edges: first lane of each group, and the end of the last, K, shape (G + 1,).
         warmups: bars from which each lane is defined, shape (L,); the same throughout a group.
-        shifts: place in its block of each lane at the day's first bar, ``(1 - warm-up) mod window``, shape (L,).
+        places: see :func:`place_table`.
         window: values the statistics hold.
         minimum: earlier values they need.
         clip: bound of a scaled value.
@@ -83,7 +84,9 @@ def normalise_lanes(
         scratch: shape (SCRATCH, L), zero before the first call.
         out: scaled values, shape (n, F).
     """
-    values, heads, counts, scaled, zeros = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    values, scaled, zeros = scratch[0], scratch[1], scratch[5]
+    # From here on every lane has filled its window; warm-ups ascend.
+    full = window + (warmups[len(columns) - 1] if len(columns) > 0 else 0)
     means, squares = state[0], state[1]
     for i in range(len(out)):
         source = raw[i]
@@ -91,8 +94,11 @@ def normalise_lanes(
             values[j] = finite(source[columns[j]])
         at = (t + i) % window
         ring, tails = state[_RING + at], state[_RING + window + at]
-        _place(float(t + i), float(at), warmups, shifts, float(window), float(minimum), heads, counts)
-        _scale(values, means, squares, ring, tails, heads, modes, float(window), clip, scaled)
+        weights, crosses, counts = places[at, 0], places[at, 1], places[at, 2]
+        if t + i < full:
+            weights, crosses, counts = scratch[2], scratch[3], scratch[4]
+            put_places(t + i, warmups, window, minimum, weights, crosses, counts)
+        _scale(values, means, squares, ring, tails, weights, crosses, modes, float(window), clip, scaled)
         for g in range(len(edges) - 1):
             first, last = edges[g], edges[g + 1]
             if counts[first] == 1.0:
@@ -105,22 +111,38 @@ def normalise_lanes(
             ring[j] = values[j]
         row = out[i]
         for j in range(len(columns)):
-            row[places[j]] = scaled[j]
+            row[targets[j]] = scaled[j]
 
 
 @leaf
-def _place(
-    t: float, at: float, warmups: Slots, shifts: Slots, window: float, minimum: float, heads: Slots, counts: Slots
+def put_places(
+    t: int, warmups: Integers, window: int, minimum: int, weights: Slots, crosses: Slots, counts: Slots
 ) -> None:
-    """Where each lane stands: ``heads`` for :func:`_scale`, ``counts`` for :func:`_push`."""
+    """Where each lane's value at the day's ``t``-th bar stands in its block.
+
+    ``weights`` and ``crosses`` are what :func:`_scale` merges block and tail by; where the block is all there is, its
+    length, negative, stands in ``crosses``, and NaN where there is too little. ``counts`` is the place, from 1.
+    """
     for j in range(len(warmups)):
-        place = at + shifts[j]
-        place = place - window if place >= window else place
         # Values of the lane before this one.
-        u = t + 1.0 - warmups[j]
-        head = place if place > 0.0 and u >= window else -min(u, window)
-        heads[j] = head if u >= minimum else np.nan
-        counts[j] = place + 1.0
+        u = t + 1 - warmups[j]
+        head = u % window
+        counts[j] = head + 1.0
+        weights[j] = head / window
+        crosses[j] = (window - head) * weights[j]
+        if head == 0 or u < window:
+            crosses[j] = -float(min(u, window))
+        if u < minimum:
+            crosses[j] = np.nan
+
+
+def place_table(warmups: Integers, window: int, minimum: int) -> Cube:
+    """:func:`put_places` of every place in the ring, once all lanes have filled their windows, shape (W, 3, L)."""
+    table = np.zeros((window, 3, len(warmups)))
+    full = (int(warmups.max(initial=0)) // window + 2) * window
+    for at in range(window):
+        put_places(full + at, warmups, window, minimum, *table[at])
+    return table
 
 
 @leaf
@@ -130,7 +152,8 @@ def _scale(
     squares: Slots,
     tail_means: Slots,
     tail_squares: Slots,
-    heads: Slots,
+    weights: Slots,
+    crosses: Slots,
     modes: Integers,
     window: float,
     clip: float,
@@ -138,23 +161,21 @@ def _scale(
 ) -> None:
     """The values against mean and deviation, winsorised; 0 where there is no variation.
 
-    ``heads`` values of the current block are merged with the tail of the one before (Chan, Golub & LeVeque 1983);
-    where it is negative, that many values of the current block are all; where it is NaN, the result is 0.
+    The current block is merged with the tail of the one before (Chan, Golub & LeVeque 1983) as
+    :func:`put_places` says.
     """
     for j in range(len(values)):
-        head = heads[j]
-        alone = head < 0.0
-        weight = head / window
+        alone = crosses[j] < 0.0
         gap = means[j] - tail_means[j]
-        mean = means[j] if alone else tail_means[j] + gap * weight
-        square = squares[j] if alone else squares[j] + tail_squares[j] + gap * gap * ((window - head) * weight)
-        variance = square / (-head if alone else window)
+        mean = means[j] if alone else tail_means[j] + gap * weights[j]
+        square = squares[j] if alone else squares[j] + tail_squares[j] + gap * gap * crosses[j]
+        variance = square / (-crosses[j] if alone else window)
         level = modes[j] == _ZSCORE
         centre = mean if level else 0.0
         spread = np.sqrt(variance if level else variance + mean * mean)
         scaled = (values[j] - centre) / spread
         scaled = scaled if abs(scaled) < np.inf else 0.0
-        known = spread > RELATIVE_FLOOR * abs(centre) and head == head
+        known = spread > RELATIVE_FLOOR * abs(centre) and crosses[j] == crosses[j]
         out[j] = min(clip, max(-clip, scaled)) if known else 0.0
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from tapelab.quant.day_context import CONTEXT_SLOTS
 from tapelab.quant.features import extension, flow, price, seasonal, timing, volatility
-from tapelab.quant.features.lanes import padded
+from tapelab.quant.features.lanes import Cube, Integers, padded, place_table
 from tapelab.quant.features.normalisers import normaliser_slots
-from tapelab.quant.features.rolling import Slots
 from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, NormaliserKind
 
 #: The features that every bar's row computes, those that need their own day alone, and every feature the kernel
@@ -29,8 +27,6 @@ EXTENSION: Final = VOLATILITY + volatility.SLOTS
 #: Raised whenever the layout of the state changes, so that a snapshot of another one is refused.
 LAYOUT: Final = 2
 
-Integers = npt.NDArray[np.int64]
-
 
 class Plan(NamedTuple):
     """A feature set, told to the kernel.
@@ -47,7 +43,7 @@ class Plan(NamedTuple):
         warmups: bars from which their raw values are defined, ascending.
         modes: their ``Normalisation``, shape (L,), or more for lanes that fill up.
         edges: first lane of each group of equal warm-ups, and the last one's end.
-        lane_warmups, lane_shifts: see ``lanes.py``, shape (L,).
+        lane_warmups, lane_places: see ``lanes.py``.
         warmup: bars from which every feature is defined.
         window: bars of the normaliser.
         minimum: earlier values it needs.
@@ -68,8 +64,8 @@ class Plan(NamedTuple):
     warmups: Integers
     modes: Integers
     edges: Integers
-    lane_warmups: Slots
-    lane_shifts: Slots
+    lane_warmups: Integers
+    lane_places: Cube
     warmup: int
     window: int
     minimum: int
@@ -122,8 +118,8 @@ def plan(feature_set: FeatureSet) -> Plan:
         warmups=warmups,
         modes=modes,
         edges=_integers([*starts, len(scaled)]),
-        lane_warmups=lane_warmups.astype(np.float64),
-        lane_shifts=((1 - lane_warmups) % normaliser.window).astype(np.float64),
+        lane_warmups=lane_warmups,
+        lane_places=place_table(lane_warmups, normaliser.window, normaliser.minimum),
         warmup=feature_set.warmup,
         window=normaliser.window,
         minimum=normaliser.minimum,
