@@ -1,4 +1,4 @@
-"""Features of bars: specs by family, one kernel, an engine per symbol and a slow reference beside it."""
+"""Features of bars: specs by family, one kernel, a bank of symbols (or an engine for one) and a slow reference."""
 
 from tapelab.quant.features.bank import FeatureBank, FeatureRows
 from tapelab.quant.features.engine import FeatureEngine, compute_features

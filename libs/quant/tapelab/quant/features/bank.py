@@ -12,7 +12,7 @@ from tapelab.quant.day_context import DayContext, held_context, put_context
 from tapelab.quant.dtypes import BAR_DTYPE
 from tapelab.quant.features.kernel import STRETCH, advance
 from tapelab.quant.features.lanes import SCRATCH
-from tapelab.quant.features.plan import CATALOGUE, LAYOUT, extended, plan
+from tapelab.quant.features.plan import BASE, CATALOGUE, LAYOUT, extended, plan
 from tapelab.quant.features.spec import FeatureSet
 
 #: Layout of the state, feature set id, tick size.
@@ -55,7 +55,7 @@ class FeatureBank:
         self._set = feature_set
         self._plan = plan(feature_set)
         self._extended = extended(feature_set) or None
-        self._raw = np.zeros((STRETCH, len(CATALOGUE)))
+        self._raw = np.zeros((STRETCH, len(CATALOGUE if self._extended else BASE)))
         self._scratch = np.zeros((SCRATCH, len(self._plan.modes)))
         self._symbols = 0
         # Room for more symbols than there are; the rest is filled by ``add``.

@@ -1,4 +1,6 @@
-"""The one loop that computes features: over one live bar of many symbols or a whole tape, the same machine code.
+"""The one loop that computes features: over a live bar each of many symbols or a whole tape, the same machine code.
+
+Raw values of a stretch of bars come first, family by family, then their normalisation over all features at once.
 
 Everything carried between bars of a symbol is one float64 vector, so a snapshot is its bytes; ``plan.py`` lays it
 out. Counters are exact, being far below 2^53. The extension is what the families of ``extension.py`` carry; a set
@@ -21,7 +23,7 @@ from tapelab.quant.features.extension import extension_row
 from tapelab.quant.features.flow import flow_row
 from tapelab.quant.features.lanes import Integers, Rows, normalise_lanes
 from tapelab.quant.features.normalisers import normalised
-from tapelab.quant.features.plan import BASE, CATALOGUE, DAY_LOCAL, EXTENSION, FLOW, PRICE, VOLATILITY, Plan
+from tapelab.quant.features.plan import BASE, DAY_LOCAL, EXTENSION, FLOW, PRICE, VOLATILITY, Plan
 from tapelab.quant.features.price import price_row
 from tapelab.quant.features.rolling import Slots, finite
 from tapelab.quant.features.seasonal import seasonal_row
@@ -39,7 +41,6 @@ STRETCH: Final = 32
 
 Floats = npt.NDArray[np.float32]
 
-_RAW_COLUMNS: Final = len(CATALOGUE)
 _FLOW_RAW: Final = len(price.SPECS)
 _TIME_RAW: Final = _FLOW_RAW + len(flow.SPECS)
 _VOLATILITY_RAW: Final = _TIME_RAW + len(timing.SPECS)
@@ -76,6 +77,8 @@ def advance(
         values: out, shape (n, F); 0 where a feature is not defined yet.
         warm: out, shape (n,).
         after_gap: out, shape (n,); true from a gap until warm again.
+        raw: scratch, shape (STRETCH, raw columns).
+        scratch: zero, shape (SCRATCH, lanes).
     """
     for symbol in symbols:
         if not 0 <= symbol < len(tick_sizes):
