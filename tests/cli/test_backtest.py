@@ -44,7 +44,7 @@ def test_the_figures_are_those_of_the_trainers_own_backtest(command: Any, model:
         def scores(self, x: Any) -> Any:
             return served.predict(x)
 
-    strategy = Strategy(Served(), manifest.calibration.slope, manifest.decision.threshold)
+    strategy = Strategy(Served(), manifest.calibration, manifest.decision.threshold)
     periods = backtest_period(symbols(), strategy, config(), 0, 2**62)
     assert [item["symbol"] for item in report["symbols"]] == [period.symbol for period in periods]
     assert sum(item["kpis"]["n_trades"] for item in report["symbols"]) > 0
@@ -75,8 +75,53 @@ def test_settings_change_what_they_name(command: Any, model: Path, tmp_path: Pat
     trades = pq.read_table(tmp_path / "a" / "trades.parquet")
     assert set(trades["side"].to_pylist()) == {1}
     assert set(trades["lots"].to_pylist()) == {4.0}
+    assert (first["lots"], first["max_long"], first["max_short"], first["spread"]) == (4.0, None, 0.0, "fixed")
+    wider = json.loads(command(*words(model, tmp_path / "d", *more, "--spread", "effective")).out)
+    assert wider["spread"] == "effective"
+    paid, fixed = (report["symbols"][0]["kpis"] for report in (wider, first))
+    assert (paid["n_trades"], paid["gross_pnl"], paid["fees"]) == tuple(
+        fixed[k] for k in ("n_trades", "gross_pnl", "fees")
+    )
+    assert paid["spread"] >= fixed["spread"] > 0.0
+    refused = command(*words(model, tmp_path / "e", "--spread", "guessed"))
+    assert refused.code == 1
+    assert "backtest.spread: one of corwin_schultz, effective, fixed, roll" in refused.err
+    assert "backtest.lots" in command(*words(model, tmp_path / "f", "--lots", "0")).err
     never = json.loads(command(*words(model, tmp_path / "c", "--threshold", "1")).out)
     assert [item["kpis"]["n_trades"] for item in never["symbols"]] == [0, 0, 0]
+
+
+def test_orders_print_by_print(command: Any, model: Path, tmp_path: Path) -> None:
+    bars = json.loads(command(*words(model, tmp_path / "bars")).out)
+    assert bars["trading"] == {"orders": "market", "fills": "bars", "queue": None, "patience_s": None, "then": None}
+    ticks = json.loads(command(*words(model, tmp_path / "ticks", "--fills", "ticks")).out)
+    for left, right in zip(bars["symbols"], ticks["symbols"], strict=True):
+        assert left["orders"] is None
+        assert right["orders"]["maker_share"] in (0.0, None)
+        assert left["kpis"]["net_pnl"] == pytest.approx(right["kpis"]["net_pnl"])
+    trades = [(tmp_path / name / "trades.parquet").read_bytes() for name in ("bars", "ticks")]
+    assert trades[0] == trades[1]
+    asked = ["--orders", "limit", "--queue", "2x", "--patience-s", "5", "--then", "market"]
+    limit = json.loads(command(*words(model, tmp_path / "limit", *asked)).out)
+    assert limit["trading"] == {
+        "orders": "limit",
+        "fills": "ticks",
+        "queue": "2x",
+        "patience_s": 5.0,
+        "then": "market",
+    }
+    assert "fills.parquet" in limit["files"]
+    fills = pq.read_table(tmp_path / "limit" / "fills.parquet")
+    assert set(fills["maker"].to_pylist()) == {0, 1}
+    for item in limit["symbols"]:
+        of_symbol = fills.filter(np.array(fills["symbol"]) == item["symbol"])
+        assert len(of_symbol) == item["orders"]["n_fills"]
+        assert np.sum(of_symbol["fee"].to_numpy()) == pytest.approx(item["kpis"]["fees"])
+        assert 0.0 < item["orders"]["maker_share"] < 1.0
+    picture = (tmp_path / "limit" / f"equity-{limit['symbols'][0]['symbol']}.svg").read_text()
+    assert "of the lots passive" in picture
+    shown = [word for word in words(model, tmp_path / "table", *asked) if word != "--json"]
+    assert "of the lots traded passively" in command(*shown).out
 
 
 @pytest.mark.parametrize(
@@ -86,6 +131,9 @@ def test_settings_change_what_they_name(command: Any, model: Path, tmp_path: Pat
         (["--latencies", "{bad}"], "holds no latencies"),
         (["--threshold", "nan"], "--threshold: expected a finite number"),
         (["--symbol", "NONE9"], "NONE9"),
+        (["--orders", "stop"], "expected backtest.orders: one of limit, market, got 'stop'"),
+        (["--queue", "5x"], "fields that market orders read, got queue"),
+        (["--orders", "limit", "--fills", "bars"], "fields that limit orders read, got fills"),
     ],
 )
 def test_mistakes_are_one_clear_line(command: Any, model: Path, tmp_path: Path, more: list[str], said: str) -> None:

@@ -40,6 +40,7 @@ def checked(name: str) -> dict[str, list[str]]:
         ("label_bleeding", {"labels": [], "splits": [""]}),
         ("dishonest_label_end", {"labels": ["label"]}),
         ("same_bar_fill", {"fills": [""]}),
+        ("rare_same_bar_fill", {"fills": [""]}),
         ("clean", {"features": [], "labels": [], "splits": [], "fills": []}),
     ],
 )
@@ -131,6 +132,40 @@ def test_an_experiment_whose_parts_look_ahead_is_found(monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(etl, "fills_after_latency", same_bar)
         assert leaking(subjects.check_tape(item, experiment, instruments())) == {"fills"}
+
+
+def test_a_single_fill_at_a_print_that_was_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    item, experiment = loaded()[0], config()
+    honest = etl.fills_after_latency
+
+    def mostly(ts: Any, tick_ts: Any, tick_price: Any, latency: int, close: Any) -> Any:
+        filled = honest(ts, tick_ts, tick_price, latency, close)
+        filled[23] = tick_price[np.searchsorted(tick_ts, ts[23], side="right") - 1]
+        return filled
+
+    monkeypatch.setattr(etl, "fills_after_latency", mostly)
+    found = subjects.check_tape(item, experiment, instruments())
+    (leak,) = [leak for leaks in found.values() for leak in leaks]
+    assert (leak.subject, leak.row) == (f"fills of {item.span.symbol}", 23)
+    assert leak.how == "the fill is at a print that was out when the bar decided"
+
+
+def test_fills_with_costs_in_them_are_no_leak() -> None:
+    def after(bars: Any) -> Any:
+        side = np.where(np.arange(len(bars)) % 2, 1.0, -1.0)
+        worse = np.append(bars["open"][1:], np.nan) + side * 5.0
+        return np.round(worse * 2.0) / 2.0
+
+    def next_mean(bars: Any) -> Any:
+        ahead = (bars["open"] + bars["close"]) / 2
+        return np.append(ahead[1:], np.nan)
+
+    def half(bars: Any) -> Any:
+        return (bars["close"] + np.append(bars["open"][1:], bars["open"][-1])) / 2
+
+    for honest in (after, next_mean):
+        assert not any(check_module(SimpleNamespace(fills=honest), "x", BARS, ENDS).values())  # type: ignore[arg-type]
+    assert len(check_module(SimpleNamespace(fills=half), "x", BARS, ENDS)["x fills"]) == 1  # type: ignore[arg-type]
 
 
 def test_folds_that_are_not_purged_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,15 @@ def test_a_record_of_a_newer_release_still_decodes(topic: str) -> None:
     assert decode(topic, msgspec.msgpack.encode(newer)) is not None
 
 
+def test_what_an_older_bar_did_not_carry_is_unknown() -> None:
+    older = decode(topics.BARS, bytes.fromhex((GOLDEN / f"{topics.BARS}.before_participants.hex").read_text()))
+    added = ["rlp_volume", "large_volume", "large_signed_volume", "buy_agent_top3_share", "sell_agent_top3_share"]
+    added += ["agent_net_buy_top3", "agent_net_sell_top3", "utc_offset_s"]
+    assert older.rv_5m == bar().rv_5m
+    (row,) = bars_to_array([older])
+    assert [name for name in BAR_DTYPE.names or () if name != "buy_agent_hhi" and np.isnan(row[name])] == added
+
+
 def test_64_bit_integers_of_a_signal_are_strings_in_json() -> None:
     fields = json.loads(encode(signal()))
     assert fields["ts_event_ns"] == str(BIG)

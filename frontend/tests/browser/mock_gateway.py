@@ -73,6 +73,15 @@ def rules(good: bool) -> list[dict[str, Any]]:
             "reason": "412 trades in the test periods, at least 30 are needed",
         },
         {
+            "id": "deflated_sharpe",
+            "passed": good,
+            "value": 0.9871 if good else 0.4412,
+            "limit": 0.95,
+            "evidence": {},
+            "reason": f"probability {0.9871 if good else 0.4412} that the Sharpe ratio is above zero, as the best of 12 "
+            "trials on this data, worth 5 independent ones (counted in the table trials), at least 0.95 is needed",
+        },
+        {
             "id": "parity_model",
             "passed": True,
             "value": 1.2e-9,
@@ -111,6 +120,14 @@ def rules(good: bool) -> list[dict[str, Any]]:
             "limit": 1.0,
             "evidence": {},
             "reason": "tick:50 with core is among the live pairs: tick:50 with core",
+        },
+        {
+            "id": "policy",
+            "passed": True,
+            "value": 0.0,
+            "limit": 0.0,
+            "evidence": {},
+            "reason": "judged by the policy",
         },
     ]
 
@@ -452,6 +469,17 @@ def make_app(tape: Tape) -> FastAPI:
                 "remedy": "correct the field",
                 "status": 422,
                 "field": "config.name",
+            }
+            return Response(json.dumps(body), 422, media_type="application/problem+json")
+        if config["name"] == "elsewhere":
+            body = {
+                "code": "invalid_request",
+                "title": "config.symbols[0] is not valid",
+                "expected": "a symbol that matches one of WIN[FGHJKMNQUVXZ]\\d\\d",
+                "actual": "'GONE'",
+                "remedy": "correct the field",
+                "status": 422,
+                "field": "config.symbols[0]",
             }
             return Response(json.dumps(body), 422, media_type="application/problem+json")
         now = str(time.time_ns())

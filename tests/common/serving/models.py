@@ -49,6 +49,16 @@ def booster(seed: int = 0, features: int = len(NAMES)) -> lightgbm.Booster:
 
 
 @functools.cache
+def regression(seed: int = 0) -> lightgbm.Booster:
+    """A regression on returns, whose first feature matters."""
+    rng = np.random.default_rng(seed)
+    x = rows(600, seed)
+    y = 1e-4 * (x[:, 0] + 0.5 * rng.normal(size=len(x)))
+    params = {"objective": "regression", "num_leaves": 7, "verbosity": -1, "num_threads": 1, "seed": seed}
+    return lightgbm.train(params, lightgbm.Dataset(x, y), 12)
+
+
+@functools.cache
 def model_txt(seed: int = 0, features: int = len(NAMES)) -> bytes:
     """Its text."""
     return booster(seed, features).model_to_string().encode()

@@ -10,8 +10,10 @@ import pytest
 
 from tapelab.common.errors import ModelMismatch
 from tapelab.common.serving.load import load_manifest, load_model
-from tapelab.common.serving.manifest import encode_manifest
-from tests.common.serving.models import MemoryStore, booster, manifest, model_onnx, model_txt, rows
+from tapelab.common.serving.manifest import LabelSpec, encode_manifest
+from tapelab.common.serving.primary import PrimaryRule
+from tapelab.trainer.export import to_onnx
+from tests.common.serving.models import MemoryStore, booster, manifest, model_onnx, model_txt, regression, rows
 
 BACKENDS = ("lightgbm", "treelite", "onnxruntime")
 
@@ -103,10 +105,28 @@ def test_a_zipmap_output_is_refused_with_the_remedy(store: MemoryStore) -> None:
         load_model(manifest(named, backend="onnxruntime"), store)
 
 
-def test_a_regression_is_refused(store: MemoryStore) -> None:
+def test_a_regression_is_taken_for_what_its_manifest_says(store: MemoryStore) -> None:
     text = model_txt().replace(b"objective=binary sigmoid:1", b"objective=regression")
     with pytest.raises(ModelMismatch, match=r"it has objective regression instead of binary"):
         load_model(manifest({"model.txt": store.put(text)}), store)
+    label = LabelSpec(kind="regression", horizon_ns=1)
+    with pytest.raises(ModelMismatch, match=r"it has objective binary instead of regression"):
+        load_model(manifest(files(store), label=label), store)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_runtime_gives_a_regressions_numbers_in_any_batch(backend: str, store: MemoryStore) -> None:
+    trained = regression()
+    named = {"model.txt": store.put(trained.model_to_string().encode()), "model.onnx": store.put(to_onnx(trained, 4))}
+    label = LabelSpec(kind="regression", horizon_ns=1)
+    model = load_model(manifest(named, backend=backend, label=label), store)
+    x = rows(150)
+    whole, wanted = model.predict(x), trained.predict(x)
+    assert wanted.min() < -1e-5 < 1e-5 < wanted.max()
+    np.testing.assert_allclose(whole, wanted, rtol=0, atol={"onnxruntime": 1e-10}.get(backend, 1e-18))
+    for size in (1, 3, 64):
+        parts = [model.predict(x[i : i + size]) for i in range(0, len(x), size)]
+        assert np.array_equal(np.concatenate(parts), whole)
 
 
 def test_a_manifest_is_found_by_its_digest_and_checked(store: MemoryStore) -> None:
@@ -116,3 +136,20 @@ def test_a_manifest_is_found_by_its_digest_and_checked(store: MemoryStore) -> No
     assert load_manifest(digest, store) == original
     with pytest.raises(ModelMismatch, match=r"the manifest abababababab cannot be read"):
         load_manifest("ab" * 32, store)
+
+
+def test_a_first_rule_belongs_to_a_meta_label_and_reads_one_of_its_features(store: MemoryStore) -> None:
+    good = LabelSpec(kind="meta", horizon_ns=1, primary=PrimaryRule(feature="b", threshold=1.0))
+    model = load_model(manifest(files(store), label=good), store)
+    x = rows(60)
+    side = np.where(np.abs(x[:, 1]) > 1.0, np.sign(x[:, 1]), 0.0)
+    wanted = 0.5 + side * np.maximum(booster().predict(x) - 0.5, 0.0)
+    np.testing.assert_allclose(model.predict(x), wanted, rtol=0, atol=1e-15)
+    wrong = (
+        LabelSpec(kind="meta", horizon_ns=1),
+        LabelSpec(horizon_ns=1, primary=PrimaryRule(feature="b")),
+        LabelSpec(kind="meta", horizon_ns=1, primary=PrimaryRule(feature="z")),
+    )
+    for label in wrong:
+        with pytest.raises(ModelMismatch, match="a first rule over one of its features where its label is a meta"):
+            load_model(manifest(files(store), label=label), store)

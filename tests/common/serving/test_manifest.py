@@ -39,5 +39,5 @@ def test_bytes_that_are_no_manifest_say_what_was_expected_and_what_to_do(raw: by
 
 def test_a_score_of_one_half_expects_nothing() -> None:
     calibration = manifest({}).calibration
-    assert calibration.expected_return(0.5) == 0.0
-    assert calibration.expected_return(0.75) == pytest.approx(0.0025)
+    assert calibration.expected_return(0.5, 1.0) == 0.0
+    assert calibration.expected_return(0.75, 1.0) == pytest.approx(0.0025)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
 
-from tapelab.common.sources.local_time import to_utc_ns
+from tapelab.common.sources.local_time import to_utc_ns, utc_offset_ns
 from tapelab.common.sources.merge import Block, Feed, merge
 from tapelab.common.sources.tick_rule import TickRule
 from tapelab.quant.dtypes import TickFlag
@@ -55,6 +58,18 @@ def test_local_times_follow_the_zone_over_a_change_of_clocks() -> None:
     local = np.array(["2013-11-01T12:00", "2013-11-05T12:00"], "datetime64[ns]").astype(np.int64)
     utc = to_utc_ns(local, "America/New_York").astype("datetime64[ns]").astype(str).tolist()
     assert [text[11:13] for text in utc] == ["16", "17"]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu"])
+def test_offsets_are_the_zones_at_every_moment(zone: str) -> None:
+    # Two years around Brazil's last change of clocks, every quarter of an hour.
+    ts_ns = np.arange(1_514_764_800, 1_577_836_800, 900, dtype=np.int64)[::7] * 10**9 + 123
+    found = utc_offset_ns(ts_ns, zone)
+    for i in range(0, len(ts_ns), 501):
+        local = datetime.fromtimestamp(ts_ns[i] // 10**9, ZoneInfo(zone)).utcoffset()
+        assert local is not None
+        assert found[i] == local.total_seconds() * 10**9
+    assert len(np.unique(found)) == (1 if zone == "Asia/Kathmandu" else 2)
 
 
 def test_merging_keeps_a_late_print_behind_its_predecessor() -> None:

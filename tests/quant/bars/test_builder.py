@@ -13,7 +13,7 @@ from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.snapshot import SnapshotMismatch
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.calendar import SessionCalendar
-from tapelab.quant.dtypes import BarFlag
+from tapelab.quant.dtypes import BarFlag, TickFlag
 from tests.quant.bars.tapes import CALENDAR, MONDAY, SECOND, TYPES, seeded, sessions, simple, ticks_of
 
 DAY_CHANGE = 24 * 3_600.0 * 2  # Tuesday is a holiday in the calendar
@@ -169,6 +169,53 @@ def test_concentration_is_over_known_agents() -> None:
     assert math.isnan(bar["sell_agent_hhi"])
 
 
+def test_the_three_largest_agents_and_who_added_and_shed_most() -> None:
+    """Bought and sold: 1: 9 and 2, 2: 5 and 0, 3: 3 and 3, 4: 2 and 0, 5: 0 and 8, 6: 0 and 4, 7: 0 and 2."""
+    trades = [(1, 1, 2.0), (1, 5, 7.0), (2, 5, 1.0), (2, 6, 4.0), (3, 3, 3.0), (4, 7, 2.0), (0, 0, 6.0)]
+    rows = [(MONDAY.open_ns + i, 100.0, v, 1, 1, 2, 0, buyer, seller, i) for i, (buyer, seller, v) in enumerate(trades)]
+    (bar,) = bars_of("tick:7", ticks_of(rows), tape_ended=False)
+    assert bar["buy_agent_top3_share"] == 17.0 / 19.0
+    assert bar["sell_agent_top3_share"] == 15.0 / 19.0
+    assert bar["agent_net_buy_top3"] == 7.0 + 5.0 + 2.0
+    assert bar["agent_net_sell_top3"] == 8.0 + 4.0 + 2.0
+
+
+def test_without_agents_of_one_side_nothing_nets() -> None:
+    rows = [(MONDAY.open_ns, 100.0, 1.0, 1, 1, 2, 0, 7, 0, 0), (MONDAY.open_ns, 100.0, 0.0, 1, 1, 2, 0, 0, 8, 1)]
+    (bar,) = bars_of("tick:2", ticks_of(rows), tape_ended=False)
+    assert bar["buy_agent_top3_share"] == 1.0
+    assert math.isnan(bar["sell_agent_top3_share"])
+    assert math.isnan(bar["agent_net_buy_top3"])
+    assert math.isnan(bar["agent_net_sell_top3"])
+
+
+def test_rlp_prints_are_known_by_flag_or_type() -> None:
+    kinds = [(2, 0, 1.0), (13, 0, 2.0), (2, int(TickFlag.RLP), 4.0), (13, int(TickFlag.RLP), 8.0)]
+    rows = [(MONDAY.open_ns + i, 100.0, v, 1, 1, kind, flags, 0, 0, i) for i, (kind, flags, v) in enumerate(kinds)]
+    (bar,) = bars_of("tick:4", ticks_of(rows), tape_ended=False)
+    assert (bar["volume"], bar["rlp_volume"]) == (15.0, 14.0)
+
+
+def test_a_large_print_is_five_times_the_mean_of_the_days_earlier_prints() -> None:
+    volumes = [50.0] * 50 + [30.0] * 50  # a mean of 40 after 100 prints, none of them large
+    early = simple([100.0] * 201, volumes=[*volumes, 199.0, 208.0, *([1.0] * 98), 1.0])
+    bars = bars_of("tick:100", early, tape_ended=False)
+    # 199 is below 5 * 40; before the 208 stand 4,199 in 101 prints, five means of which are 207.9.
+    assert bars["large_volume"].tolist() == [0.0, 208.0]
+    assert bars["large_signed_volume"].tolist() == [0.0, 208.0]
+
+
+def test_no_print_is_large_before_the_hundredth_of_its_day() -> None:
+    volumes = [1.0] * 99 + [1e6]
+    one_day = simple([100.0] * 100, volumes=volumes)
+    assert bars_of("tick:100", one_day, tape_ended=False)["large_volume"].tolist() == [0.0]
+    longer = simple([100.0] * 101, volumes=[1.0] * 100 + [5.0])
+    assert bars_of("tick:101", longer, tape_ended=False)["large_volume"].tolist() == [5.0]
+    times = [float(i) for i in range(100)] + [DAY_CHANGE]
+    two_days = simple([100.0] * 101, volumes=[1.0] * 100 + [5.0], times_s=times)
+    assert not bars_of("tick:1", two_days)["large_volume"].any()
+
+
 def test_a_gap_forgets_the_pending_bar_and_flags_the_next() -> None:
     builder = BarBuilder([BarSpec("tick", 2)], CALENDAR, TYPES)
     builder.update(simple([100.0] * 3), 0)
@@ -196,9 +243,9 @@ def test_bars_carry_the_book_position_of_their_last_print() -> None:
     assert builder.end_session(MONDAY.close_ns)[0]["book_seq"].tolist() == [9]
 
 
-def test_results_are_finite_but_for_the_concentrations() -> None:
+def test_results_are_finite_but_for_the_figures_by_agent() -> None:
     bars = bars_of("tick:7", seeded(20_000, seed=2))
-    finite = [name for name in bars.dtype.names if not name.endswith("hhi")]
+    finite = [name for name in bars.dtype.names if "agent" not in name]
     assert all(np.isfinite(bars[name]).all() for name in finite)
 
 

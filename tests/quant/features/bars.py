@@ -60,6 +60,16 @@ def _day(rng: np.random.Generator, day: int, n: int, agents: bool, closing: bool
         bars[f"volume_{suffix}"] = rng.uniform(1.0, 100.0, n) * seconds
         bars[f"signed_volume_{suffix}"] = bars[f"volume_{suffix}"] * rng.uniform(-1.0, 1.0, n)
         bars[f"rv_{suffix}"] = rng.exponential(1e-7 * seconds, n)
+    # Drawn from a generator of their own: figures of before they were there stay.
+    more = np.random.default_rng([n, day])
+    bars["rlp_volume"] = bars["volume"] * np.maximum(0.0, more.uniform(-0.2, 0.4, n))
+    bars["large_volume"] = bars["volume"] * np.maximum(0.0, more.uniform(-0.5, 0.8, n))
+    bars["large_signed_volume"] = bars["large_volume"] * more.uniform(-1.0, 1.0, n)
+    for name in ("buy_agent_top3_share", "sell_agent_top3_share"):
+        bars[name] = more.uniform(0.2, 1.0, n) if agents else np.nan
+    for name in ("agent_net_buy_top3", "agent_net_sell_top3"):
+        bars[name] = bars["volume"] * more.uniform(0.0, 0.5, n) if agents else np.nan
+    bars["utc_offset_s"] = -10_800.0
     bars["flags"][0] |= BarFlag.FIRST_OF_DAY
     if closing and n > 1:
         _close(bars)
@@ -69,10 +79,12 @@ def _day(rng: np.random.Generator, day: int, n: int, agents: bool, closing: bool
 def _close(bars: Any) -> None:
     last = bars[-1:]
     for name in BAR_DTYPE.names or ():
-        if name not in ("seq", "day", "session_open_ns", "session_close_ns"):
+        if name not in ("seq", "day", "session_open_ns", "session_close_ns", "utc_offset_s"):
             last[name] = 0
     last["flags"] = BarFlag.SESSION_END
     last["ts_close_ns"] = last["session_close_ns"]
     for name in ("open", "high", "low", "close", "vwap"):
         last[name] = bars["close"][-2]
-    last["buy_agent_hhi"] = last["sell_agent_hhi"] = np.nan
+    for name in BAR_DTYPE.names or ():
+        if "agent" in name:
+            last[name] = np.nan

@@ -60,14 +60,15 @@ def test_the_arithmetic_is_the_one_the_id_was_given_for() -> None:
 
 
 def test_the_arithmetic_of_the_whole_catalogue_is_the_one_its_id_was_given_for() -> None:
-    assert FULL.id == "fa510c2df90841f5"
+    assert FULL.id == "1e23a4eac5c6f560"
     rows = compute_features(make_bars(2026, 180), FULL, TICK)
     expected = """
         2.1176 1.5024 1.3742 1.741 -0.4205 1.4505 -1.4051 0.5874 0.6454 1.1027
         -0.3701 -1.5926 -1.8275 -0.7302 0.4488 0.1661 0.4337 -1.3925 0.9594 0.6974
         -0.4339 -0.901 -0.7935 -1.4778 -1.7032 1.7004 1.7983 0 0.1924 -1.0351
         1.0791 1.711 1.1079 0.2215 0.8735 0.7625 0.7947 0.0689 -0.8504 1.0891
-        -0.2 0.2 0.6 0 0 0.1 0.1913 1.9091 0.375
+        -0.2 0.2 0.6 0 0 0.1 0.1913 1.9091 0.375 1.144
+        2.3342 -0.8187 -0.2122 -0.9232 0.9334 0.6177 -1.4285 -0.5149 -0.9921 0.1251
     """
     np.testing.assert_allclose(rows.values[170, len(CORE.specs) :], np.array(expected.split(), float), atol=2e-4)
 

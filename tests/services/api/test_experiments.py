@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
 from tapelab.api.middleware import MAX_BODY_BYTES
 from tapelab.common import topics
 from tapelab.common.codec import decode
-from tapelab.trainer.config import parse_config
+from tapelab.common.experiments.config import ConfigMisfit, parse_config
 from tests.services.api.conftest import problem
 
 
 async def test_a_posted_experiment_is_queued_recorded_and_announced(rig, http):
-    config = {"name": "first", "horizon_s": 10, "nested": {"a": [1, None]}}
+    config = {"name": "first", "label": {"horizon_s": 10}, "cut_ts_ns": "1793797200000000001", "costs": None}
     response = await http.post("/ml/experiments", json={"config": config})
     assert response.status_code == 201
     made = response.json()
@@ -73,7 +75,21 @@ async def test_a_gate_that_cannot_be_read_is_said_and_the_list_stays(rig, http):
         ({"config": {"name": "a b"}}, "config.name"),
         ({"config": {"name": "x\n"}}, "config.name"),
         ({"config": {"name": "x\x1b[31m"}}, "config.name"),
-        ({"config": {"name": "x", "note": "\x00"}}, "config"),
+        ({"config": {"name": "x", "source": {"format": "\x00"}}}, "config"),
+        ({"config": {"name": "x", "note": 1}}, "config.note"),
+        ({"config": {"name": "x", "label": {"horizon": 5}}}, "config.label.horizon"),
+        ({"config": {"name": "x", "label": {"horizon_s": -1}}}, "config.label.horizon_s"),
+        ({"config": {"name": "x", "label": {"horizon_s": "soon"}}}, "config.label.horizon_s"),
+        ({"config": {"name": "x", "label": {"kind": "quantile"}}}, "config.label.kind"),
+        ({"config": {"name": "x", "label": {"upper": 3}}}, "config.label.upper"),
+        ({"config": {"name": "x", "label": [1]}}, "config.label"),
+        ({"config": {"name": "x", "model": {"n_estimators": 1e9}}}, "config.model.n_estimators"),
+        ({"config": {"name": "x", "bars": "tick:none"}}, "config.bars"),
+        ({"config": {"name": "x", "feature_set": "mine"}}, "config.feature_set"),
+        ({"config": {"name": "x", "normaliser": {}}}, "config.normaliser"),
+        ({"config": {"name": "x", "spans": [{"symbol": "WINZ26"}]}}, "config.spans[0].stream"),
+        ({"config": {"name": "x", "symbols": ["WINZ26", "NOBODY"]}}, "config.symbols[1]"),
+        ({"config": {"name": "x", "symbols": ["WINZ26"], "roots": ["WIN"]}}, "config.symbols"),
         ({"config": ["name"]}, "config"),
         ({}, "config"),
         ({"config": {"name": "x"}, "more": 1}, "more"),
@@ -183,3 +199,21 @@ async def test_a_lone_surrogate_is_the_requests_fault(http):
     raw = b'{"config": {"name": "a", "symbols": ["IB\\ud800M"]}}'
     answer = await http.post("/ml/experiments", content=raw, headers={"content-type": "application/json"})
     assert problem(answer, 422)["code"] == "invalid_request"
+
+
+async def test_a_refusal_says_what_the_trainer_would_have_said(http):
+    raw = {"name": "x", "label": {"horizon_s": 0}}
+    said = problem(await http.post("/ml/experiments", json={"config": raw}), 422)
+    with pytest.raises(ConfigMisfit) as refused:
+        parse_config(raw)
+    assert (said["expected"], said["actual"]) == (refused.value.expected, refused.value.actual)
+    assert said["expected"] == "label.horizon_s >= 0.001"
+    assert "correct it" in said["remedy"]
+
+
+def test_the_door_needs_no_training_library():
+    code = (
+        "import sys; import tapelab.api.routes.experiments;"
+        "assert not {'lightgbm', 'sklearn', 'treelite', 'onnxruntime', 'tapelab.trainer'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -11,12 +11,14 @@ from prometheus_client import CollectorRegistry
 from tapelab.common.clock import ManualClock
 from tapelab.common.serving.load import ServingModel
 from tapelab.common.serving.manifest import encode_manifest
+from tapelab.common.serving.normaliser import Scaler
 from tapelab.common.storage.redis import connect
 from tapelab.inference.models import Models
 from tapelab.inference.scorer import InferenceScorer
 from tapelab.inference.source import ContextSource
 from tapelab.inference.stage import InferenceStage
 from tests.common.serving.models import MemoryStore, booster, manifest, model_txt
+from tests.common.serving.test_normaliser import fitted
 from tests.services.inference.vectors import COSTS, PAIR, bound, context, records, vector
 
 
@@ -64,6 +66,22 @@ async def test_all_symbols_and_partitions_are_scored_by_one_call_per_role(world:
     for digest, seed in ((one, 0), (two, 3)):
         found = np.concatenate([scores[0][digest], scores[2][digest]])
         assert np.array_equal(found, booster(seed).predict(rows))
+
+
+async def test_a_normaliser_of_the_models_own_scales_each_row_by_its_symbol(world: World) -> None:
+    own = fitted()
+    files = {"model.txt": world.store.put(model_txt())}
+    digest = world.store.put(encode_manifest(manifest(files, model_id="own", normaliser=own)))
+    under = context(bound(digest=digest))
+    await world.scorer.prepare(under)
+    batches = [batch("AAA", "BBB"), batch("NEW", "AAA")]
+    scores = world.scorer.score(under, batches)
+    assert world.calls("own") == 1
+    items = [item for b in batches for item in b.items]
+    x = np.stack([item.vector.array() for item in items])
+    scaled = Scaler(own, 4, "own").apply(x, [item.vector.symbol for item in items])
+    assert np.array_equal(np.concatenate([found[digest] for found in scores]), booster().predict(scaled))
+    assert not np.array_equal(scaled, x)
 
 
 async def test_a_model_in_both_roles_is_called_once(world: World) -> None:

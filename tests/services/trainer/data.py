@@ -6,10 +6,10 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from tapelab.common.experiments.config import ExperimentConfig, Span, parse_config
 from tapelab.common.instruments import Instruments, load_instruments
 from tapelab.common.pipeline import Pipeline, load_pipeline
 from tapelab.quant.ticks import Ticks
-from tapelab.trainer.config import ExperimentConfig, Span, parse_config
 from tapelab.trainer.dataset import Samples, pool
 from tapelab.trainer.etl import SymbolData, compute
 from tapelab.trainer.sources import SymbolTicks, _read

@@ -32,7 +32,7 @@ def candidate(
 
 
 def exported(**changes: object) -> Exported:
-    return Exported({}, {"lightgbm": candidate(**changes)}, "lightgbm")
+    return Exported({}, {"lightgbm": candidate(**changes)}, "lightgbm", 1e-6)
 
 
 def evaluation(mean: float, over_linear: float, n: int = 200) -> Evaluation:
@@ -105,7 +105,7 @@ def test_many_trials_on_the_same_data_raise_the_bar_and_the_rule_shows_them() ->
     assert rule.value is not None
     assert rule.value < rule.limit == 0.95
     assert rule.evidence["n_trials"] == 200
-    assert "as the best of 200 trials on this data (counted in the table trials)" in rule.reason
+    assert "as the best of 200 trials on this data, worth 200.0 independent ones (counted in" in rule.reason
     assert failed(evaluation=many) == ["deflated_sharpe"]
 
 
@@ -145,7 +145,7 @@ def test_live_rows_are_needed_where_the_experiment_says_so_and_the_rule_is_absen
 
 def test_a_slow_runtime_is_refused() -> None:
     assert failed(exported=exported(p99=20_001.0)) == ["latency"]
-    nothing = Exported({}, {"lightgbm": candidate()}, "lightgbm")
+    nothing = Exported({}, {"lightgbm": candidate()}, "lightgbm", 1e-6)
     nothing.candidates["lightgbm"].p99_us.clear()
     assert "latency" in failed(exported=nothing)
 
@@ -166,3 +166,7 @@ def test_an_experiment_may_tighten_the_gate_and_one_that_loosens_it_is_refused()
     ):
         assert failed(config=config(gate=limits)) == ["policy"]
     assert "policy" in failed(config=config(costs={"spread_ticks": 0}))
+    assert "policy" in failed(config=config(backtest={"orders": "limit"}))
+    # Signals know no limits: a model that is judged long only would be followed short as well.
+    assert "policy" in failed(config=config(backtest={"max_short": 0.0}))
+    assert not failed(config=config(backtest={"lots": 2.0, "max_long": 2.0, "spread": "effective"}))

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from tapelab.common.clock import ManualClock, SystemClock
+from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.serving.load import load_manifest, load_model
 from tapelab.common.storage.artifacts import ArtifactStore
 from tapelab.common.storage.ledger import FileLedger, PostgresLedger
 from tapelab.common.storage.pointers import read_pointers
 from tapelab.common.storage.registry import Registry
 from tapelab.trainer import gate
-from tapelab.trainer.config import ExperimentConfig
 from tapelab.trainer.progress import Stopped
 from tapelab.trainer.runner import Deps, run_experiment
 from tapelab.trainer.sources import FileSource

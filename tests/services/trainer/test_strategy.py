@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from tapelab.common.serving.manifest import Calibration
 from tapelab.trainer import linear
 from tapelab.trainer.strategy import (
     Strategy,
     backtest_period,
-    calibration_slope,
+    calibrate,
     choose_threshold,
     relaxed_threshold,
     round_trip_costs,
@@ -40,51 +43,68 @@ class Coin:
         return np.full(len(x), 0.5)
 
 
+UNIT = Calibration(slope=1.0)
+
+
+def slope(scores: np.ndarray, ret: np.ndarray, **changes: Any) -> float:
+    return calibrate(scores, ret, np.full(len(ret), 0.25), config(**changes)).slope
+
+
 def test_the_slope_is_least_squares_through_the_origin_and_never_negative() -> None:
     scores = np.array([0.6, 0.4, 0.7])
-    assert calibration_slope(scores, 3.0 * (scores - 0.5)) == pytest.approx(3.0)
-    assert calibration_slope(scores, 0.5 - scores) == 0.0
-    assert calibration_slope(np.full(3, 0.5), np.ones(3)) == 0.0
-    assert calibration_slope(Oracle().scores(samples().x), samples().ret) == pytest.approx(1.0)
+    assert slope(scores, 3.0 * (scores - 0.5)) == pytest.approx(3.0)
+    assert slope(scores, 0.5 - scores) == 0.0
+    assert slope(np.full(3, 0.5), np.ones(3)) == 0.0
+    assert slope(Oracle().scores(samples().x), samples().ret) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("target", "worth"), [("log_return", 1.0), ("ticks", 0.25), ("net", 1.0)])
+def test_a_returns_score_expects_itself_in_the_unit_of_its_target(target: str, worth: float) -> None:
+    scores = np.array([0.02, -0.01, 0.03])
+    label = {"kind": "regression", "target": target}
+    assert slope(scores, worth * scores, label=label) == pytest.approx(1.0)
+    found = calibrate(scores, 0.5 * worth * scores, np.full(3, 0.25), config(label=label))
+    assert found.expected_return(scores, np.full(3, 0.25)) == pytest.approx(0.5 * worth * scores)
+    assert found.expected_return(0.02, 0.25) == found.expected_return(scores, np.full(3, 0.25))[0]
 
 
 def test_knowing_the_future_earns_in_every_symbol_and_knowing_nothing_never_trades() -> None:
-    known = backtest_period(symbols(), Strategy(Oracle(), 1.0, 0.0), config(), FIRST, LAST)
+    known = backtest_period(symbols(), Strategy(Oracle(), UNIT), config(), FIRST, LAST)
     assert [period.symbol for period in known] == ["BOVA11", "WDOZ26", "WINZ26"]
     assert all(period.result.kpis.net_pnl > 0 for period in known)
     assert all(period.result.kpis.hit_rate > 0.8 for period in known)
-    blind = backtest_period(symbols(), Strategy(Coin(), 1.0, 0.0), config(), FIRST, LAST)
+    blind = backtest_period(symbols(), Strategy(Coin(), UNIT), config(), FIRST, LAST)
     assert all(period.result.kpis.n_trades == 0 for period in blind)
 
 
 def test_a_period_starts_and_ends_flat_and_an_empty_one_is_empty() -> None:
     middle = (FIRST + LAST) // 2
-    for period in backtest_period(symbols(), Strategy(Oracle(), 1.0, 0.0), config(), FIRST, middle):
+    for period in backtest_period(symbols(), Strategy(Oracle(), UNIT), config(), FIRST, middle):
         assert (period.ts_ns < middle).all()
         assert not len(period.ts_ns) or period.result.side[-1] == 0
-    empty = backtest_period(symbols(), Strategy(Oracle(), 1.0, 0.0), config(), LAST, LAST + 1)
+    empty = backtest_period(symbols(), Strategy(Oracle(), UNIT), config(), LAST, LAST + 1)
     assert [len(period.ts_ns) for period in empty] == [0, 0, 0]
 
 
 def test_the_chosen_threshold_is_the_best_of_those_tried_on_the_tune_period() -> None:
     pooled = samples()
     model = linear.fit(pooled.x[pooled.moved], pooled.up[pooled.moved], c=1.0)
-    slope = calibration_slope(model.scores(pooled.x), pooled.ret)
-    chosen = choose_threshold(symbols(), model, slope, config(), FIRST, LAST)
+    strategy = Strategy(model, calibrate(model.scores(pooled.x), pooled.ret, pooled.tick, config()))
+    chosen = choose_threshold(symbols(), strategy, config(), FIRST, LAST)
 
     def net(threshold: float) -> float:
-        periods = backtest_period(symbols(), Strategy(model, slope, threshold), config(), FIRST, LAST)
+        periods = backtest_period(symbols(), strategy._replace(threshold=threshold), config(), FIRST, LAST)
         return sum(period.result.kpis.net_return for period in periods)
 
     assert chosen >= 0.0
     assert net(chosen) >= net(0.0)
-    assert choose_threshold(symbols(), Coin(), 1.0, config(), FIRST, LAST) == 0.0
+    assert choose_threshold(symbols(), Strategy(Coin(), UNIT), config(), FIRST, LAST) == 0.0
 
 
 def test_a_relaxed_threshold_lets_the_asked_share_of_rows_show_an_edge() -> None:
     pooled = samples()
     model = linear.fit(pooled.x[pooled.moved], pooled.up[pooled.moved], c=1.0)
-    threshold = relaxed_threshold(symbols(), model, 1e-6, 0.05, FIRST, LAST)
+    threshold = relaxed_threshold(symbols(), Strategy(model, Calibration(slope=1e-6)), 0.05, FIRST, LAST)
     assert threshold < 0.0
     shown = usable = 0
     for data in symbols():

@@ -9,10 +9,10 @@ import pytest
 
 from tapelab.common.clock import ManualClock
 from tapelab.common.errors import ConfigError, GapError, TapelabError
+from tapelab.common.experiments.config import Span
 from tapelab.common.sources.pg_binary import COLUMNS, HEADER, TRAILER, encode_rows
 from tapelab.common.storage.streams import advance_mark, allocate_stream
 from tapelab.quant.ticks import Ticks
-from tapelab.trainer.config import Span
 from tapelab.trainer.ticks_raw import TicksRawSource
 from tests.services.trainer.data import config, instruments, tape
 

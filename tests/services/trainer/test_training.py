@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
 import msgspec
 import numpy as np
 import pytest
@@ -11,11 +15,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tapelab.common.errors import SourceError
+from tapelab.quant.metrics.trading import by_key, hour_of_day
 from tapelab.trainer import gbdt, linear
-from tapelab.trainer.evaluation import block_returns, discount, evaluate, plain
+from tapelab.trainer.dataset import pool
+from tapelab.trainer.etl import compute
+from tapelab.trainer.evaluation import block_returns, by_local_time, discount, evaluate, plain
 from tapelab.trainer.progress import Stopped
 from tapelab.trainer.train import fit_final, run_fold, split
-from tests.services.trainer.data import config, samples, symbols
+from tests.services.trainer.data import config, instruments, loaded, samples, symbols
 
 
 def fit(num_threads: int = 1, seed: int = 7) -> gbdt.Gbdt:
@@ -62,9 +69,9 @@ def test_a_fold_never_sees_its_test_period() -> None:
     x, ret = pooled.x.copy(), pooled.ret.copy()
     x[later], ret[later] = -x[later], 1.0
     other = run_fold(pooled._replace(x=x, ret=ret), symbols(), fold, config(), 1, lambda: False)
-    assert other.model.slope == outcome.model.slope
+    assert other.model.calibration == outcome.model.calibration
     assert other.model.threshold == outcome.model.threshold
-    assert other.baseline.slope == outcome.baseline.slope
+    assert other.baseline.calibration == outcome.baseline.calibration
     probe = pooled.x[:50]
     assert np.array_equal(other.model.model.scores(probe), outcome.model.model.scores(probe))
 
@@ -81,7 +88,7 @@ def test_the_planted_edge_is_found_and_every_figure_is_json(tmp_path) -> None:
     assert sum(row["n_trades"] for row in evaluation.metrics["by_symbol"].values()) == evaluation.n_trades
     final = fit_final(pooled, symbols(), config(), tmp_path / "d.bin", 1, lambda: False)
     assert final.model.rounds >= 1
-    assert final.strategy.slope > 0
+    assert final.strategy.calibration.slope > 0
     assert pooled.ts_end_ns[final.split.train].max() < final.split.tune_start_ns
 
 
@@ -106,7 +113,9 @@ def test_the_report_holds_every_figure_and_stays_small() -> None:
     assert sum(row["n"] for row in metrics["deciles"]) == len(tested)
     assert metrics["deciles"][0]["mean_return"] < 0 < metrics["deciles"][-1]["mean_return"]
     assert sum(row["n"] for row in metrics["calibration"]["bins"]) == moved.sum()
-    for name in ("by_hour_utc", "by_weekday_utc"):
+    # Sessions of the simulated tape open at 10:00 in Sao Paulo and last an hour and a half.
+    assert {row["key"] for row in metrics["by_hour_local"]["slices"]} <= {9, 10, 11, 17, 18}
+    for name in ("by_hour_local", "by_weekday_local"):
         assert sum(row["net_return"] for row in metrics[name]["slices"]) == pytest.approx(model["net_return"])
     assert metrics["trials"]["counted_in"] is None
     assert metrics["trials"]["n_trials"] == 1
@@ -139,7 +148,7 @@ def test_blocks_without_a_bar_are_left_out() -> None:
 
 def test_a_span_too_short_for_its_folds_says_so() -> None:
     pooled = samples()
-    few = type(pooled)(*(column[:20] for column in pooled))
+    few = type(pooled)(*(column[:20] for column in pooled[:-1]))
     with pytest.raises(SourceError, match="too short for the validation"):
         split(few, config(validation={"n_folds": 5}))
 
@@ -165,3 +174,64 @@ def test_a_final_part_of_one_sign_is_found_before_any_training() -> None:
     rising = pooled._replace(up=np.where(late, 1, pooled.up).astype(np.int8))
     with pytest.raises(SourceError, match=r"the tune part of .* 0 downs"):
         split(rising, config(validation={"n_folds": 1}))
+
+
+@pytest.mark.parametrize(
+    ("label", "bars", "says"),
+    [
+        (
+            {"horizon_trades": 900_000},
+            "tick:50",
+            r"from bar 101 of a day on, when core is warm, and with a label \(900000 trades\) that ends within the "
+            r"session .* got \d+ bars \(at most \d+ in a day\), \d+ of them warm, 0 with a known label, which makes "
+            r"0 samples: 0 ups and 0 downs; ",
+        ),
+        ({}, "tick:100000", r"of a day on, .* got \d bars \(at most 1 in a day\), 0 of them warm, 0 with"),
+        (
+            {"kind": "triple_barrier", "upper": 900, "lower": 900},
+            "tick:50",
+            r"label \(up to 30 s\) .* 0 ups and 0 downs, and \d+ samples whose price did not move or touched no",
+        ),
+        (
+            {"kind": "triple_barrier", "events": "cusum", "event_threshold": 900},
+            "tick:50",
+            r"\d+ with a known label, 0 of these events, which makes 0 samples",
+        ),
+        ({"kind": "regression", "horizon_trades": 900_000}, "tick:50", r"samples of different returns: .* 0 samples"),
+    ],
+)
+def test_a_span_that_gives_no_samples_says_what_is_needed_and_what_became_of_its_bars(
+    label: dict[str, Any], bars: str, says: str
+) -> None:
+    asked = config(label=label, bars=bars)
+    with pytest.raises(SourceError, match=says) as raised:
+        pool([compute(item, asked, instruments()) for item in loaded()], asked)
+    assert "\n" not in str(raised.value)
+
+
+def test_purging_that_leaves_nothing_names_the_labels_reach() -> None:
+    asked = config(validation={"n_folds": 3, "embargo_s": 3_600})
+    with pytest.raises(SourceError, match=r"within 3600\.2 s and a label's reach \(30 s\) before each cut is purged"):
+        split(samples(), asked)
+
+
+def test_hours_are_those_of_each_symbols_exchange_and_add_up_to_the_whole() -> None:
+    pooled = samples()
+    fold = split(pooled, config())[0]
+    periods = run_fold(pooled, symbols(), fold, config(), 1, lambda: False).model_periods
+    block_ns = 300 * 10**9
+    moved = [periods[0]._replace(timezone="Asia/Tokyo"), *periods[1:]]
+    for some, zones in ((periods, {"America/Sao_Paulo"}), (moved, {"America/Sao_Paulo", "Asia/Tokyo"})):
+        assert {period.timezone for period in some} == zones
+        found = by_local_time(some, block_ns, hour_of_day)
+        wanted: dict[int, float] = {}
+        for period in some:
+            for ts_ns, net in zip(period.ts_ns.tolist(), period.result.net_return, strict=True):
+                at = datetime.fromtimestamp(ts_ns // block_ns * 300, ZoneInfo(period.timezone))
+                wanted[at.hour] = wanted.get(at.hour, 0.0) + net
+        assert dict(zip(found.key.tolist(), found.total, strict=True)) == pytest.approx(wanted, abs=1e-12)
+    same = by_key(
+        hour_of_day(block_returns(periods, block_ns)[0] * block_ns, -3 * 3600 * 10**9),
+        block_returns(periods, block_ns)[1],
+    )
+    assert by_local_time(periods, block_ns, hour_of_day).t == pytest.approx(same.t, nan_ok=True)

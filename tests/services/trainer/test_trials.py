@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+from tapelab.common.experiments.config import Span
 from tapelab.common.storage.ledger import History, Trial, history_of
 from tapelab.quant.validation.pbo import overfitting_probability
 from tapelab.quant.validation.sharpe import deflated_sharpe, probabilistic_sharpe, sharpe
-from tapelab.trainer.config import Span
 from tapelab.trainer.trials import MAX_BLOCKS, config_digest, deflate, make_trial, overfitting
 from tests.services.trainer.data import config
 
@@ -42,6 +43,7 @@ def test_who_asked_and_how_strictly_makes_no_other_trial(changes: dict[str, Any]
         {"validation": {"n_folds": 4}},
         {"latency_ms": 201},
         {"decision": {"cooldown_s": 2}},
+        {"backtest": {"orders": "limit"}},
     ],
 )
 def test_whatever_changes_the_result_is_another_trial(changes: dict[str, Any]) -> None:
@@ -84,14 +86,16 @@ def test_one_trial_is_the_probabilistic_ratio_and_overfitting_does_not_apply() -
 def test_more_trials_deflate_by_their_number_and_by_how_far_apart_they_are() -> None:
     random = np.random.default_rng(3)
     returns = random.standard_normal(100) + 0.3
-    # Near copies: their variance is below that of luck, which then counts.
+    # Near copies: their variance is below that of luck, which then counts, and they are worth little more than one.
     copies = [trial(str(k), returns + random.standard_normal(100) * 1e-3) for k in range(5)]
     found = deflate(returns, 10, history(*copies))
     assert (found.n_trials, found.trials_variance) == (5, 1 / 99)
-    assert found.deflated == deflated_sharpe(returns, n_trials=5)
+    assert 1.0 < found.effective_trials < 1.001
+    assert found.deflated == deflated_sharpe(returns, n_trials=2)
     apart = [trial(str(k), random.standard_normal(100) + k / 2) for k in range(5)]
     found = deflate(returns, 10, history(*apart))
     ratios = [one.sharpe for one in apart]
+    assert 4.0 < found.effective_trials <= 5.0
     assert found.trials_variance == pytest.approx(np.var(ratios, ddof=1))
     assert found.deflated == pytest.approx(deflated_sharpe(returns, n_trials=5, trials_variance=np.var(ratios, ddof=1)))
 
@@ -125,3 +129,30 @@ def test_a_block_without_a_bar_is_one_without_a_profit_and_longer_blocks_are_joi
     found = overfitting(history(coarse, trial("a", x)))
     table = np.column_stack([x.reshape(-1, 2).sum(axis=1), y.reshape(-1, 2).sum(axis=1)])
     assert found == overfitting_probability(table, n_blocks=16)
+
+
+def test_trials_whose_returns_are_not_known_count_whole() -> None:
+    random = np.random.default_rng(6)
+    returns = random.standard_normal(100) + 0.3
+    copies = [trial(str(k), returns) for k in range(4)]
+    bare = [msgspec.structs.replace(one, blocks=(), returns=()) for one in copies]
+    assert deflate(returns, 10, history(*copies)).effective_trials == pytest.approx(1.0)
+    none = History(4, [], bare, "here")
+    assert deflate(returns, 10, none).effective_trials == 4.0
+    # Older trials than the ledger gives back are counted, and count whole.
+    many = history(*copies)._replace(n_trials=40)
+    found = deflate(returns, 10, many)
+    assert 39.0 < found.effective_trials < 40.0
+    assert found.deflated == deflated_sharpe(returns, n_trials=40)
+    # Two that never ran on the same blocks have nothing in common that could be seen.
+    apart = [trial("a", returns), trial("b", returns, first=99)]
+    assert deflate(returns, 10, history(*apart)).effective_trials == 2.0
+
+
+def test_trials_on_blocks_of_other_lengths_and_with_gaps_are_compared_on_the_longest() -> None:
+    random = np.random.default_rng(7)
+    returns = random.standard_normal(200)
+    coarse = trial("coarse", returns.reshape(-1, 2).sum(axis=1), block_ns=20)
+    assert deflate(returns, 10, history(coarse, trial("fine", returns))).effective_trials == pytest.approx(1.0)
+    odd = trial("odd", random.standard_normal(70), block_ns=30)
+    assert deflate(returns, 10, history(coarse, odd)).effective_trials == 2.0

@@ -38,7 +38,8 @@ export function RunForm({ onDone }: { onDone: () => void }) {
     }
   };
 
-  const wrong = (field: string) => problem?.field?.endsWith(field) === true;
+  const wrong = (field: string) => problem?.field === `config.${field}`;
+  const beside = ['name', 'bars', 'label.horizon_s', 'model.n_estimators', 'model.seed'].some(wrong);
   const toggle = (symbol: string) =>
     set({
       symbols: choice.symbols.includes(symbol)
@@ -93,19 +94,19 @@ export function RunForm({ onDone }: { onDone: () => void }) {
             />
           )}
         </Field>
-        <Field label={t('horizon')} hint={t('horizonHint')} problem={wrong('horizon_s') ? problem : undefined}>
+        <Field label={t('horizon')} hint={t('horizonHint')} problem={wrong('label.horizon_s') ? problem : undefined}>
           {(ids) => (
             <NumberInput {...ids} min={0.1} max={3600} step="any" value={choice.horizonS} onValue={(horizonS) => set({ horizonS })} />
           )}
         </Field>
-        <Field label={t('trees')} hint={t('treesHint')} problem={wrong('n_estimators') ? problem : undefined}>
+        <Field label={t('trees')} hint={t('treesHint')} problem={wrong('model.n_estimators') ? problem : undefined}>
           {(ids) => <NumberInput {...ids} min={1} max={10000} step={1} value={choice.trees} onValue={(trees) => set({ trees })} />}
         </Field>
-        <Field label={t('seed')} hint={t('seedHint')} problem={wrong('seed') ? problem : undefined}>
+        <Field label={t('seed')} hint={t('seedHint')} problem={wrong('model.seed') ? problem : undefined}>
           {(ids) => <NumberInput {...ids} min={0} max={2147483647} step={1} value={choice.seed} onValue={(seed) => set({ seed })} />}
         </Field>
       </div>
-      {problem && !problem.field && <ProblemBox problem={problem} urgent />}
+      {problem && !beside && <ProblemBox problem={problem} urgent />}
       <div className="mt-1 flex justify-end gap-2">
         <Button onClick={onDone}>{t('cancel')}</Button>
         <Button look="primary" type="submit" disabled={sending}>

@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tapelab.common.experiments.config import BacktestConfig
     from tapelab.trainer.backtest import Backtested
 
 _WIDTH: Final = 960.0
@@ -31,22 +34,41 @@ def summary_of(done: Sequence[Backtested]) -> list[dict[str, Any]]:
             "bars": len(item.ts_ns),
             "days": len(item.result.days),
             "kpis": {name: _plain(value) for name, value in item.result.kpis._asdict().items()},
+            "orders": {name: _plain(value) for name, value in item.on_prints.orders._asdict().items()}
+            if item.on_prints
+            else None,
         }
         for item in done
     ]
 
 
+def told_trading(config: BacktestConfig) -> dict[str, Any]:
+    """How orders were traded; what only passive ones have is null of market orders."""
+    passive = config.orders == "limit"
+    return {
+        "orders": config.orders,
+        "fills": "ticks" if config.by_ticks else "bars",
+        "queue": str(config.queue) if passive else None,
+        "patience_s": config.patience_s,
+        "then": config.then if passive and config.patience_s is not None else None,
+    }
+
+
 def write_report(out: Path, settled: dict[str, Any], done: Sequence[Backtested]) -> list[str]:
-    """Write ``report.json``, ``trades.parquet``, ``equity.parquet`` and one SVG per symbol; their names."""
+    """Write ``report.json``, ``trades.parquet``, ``equity.parquet`` and one SVG per symbol; their names.
+
+    A backtest print by print adds ``fills.parquet``.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    trades, equity, names = [], [], ["report.json", "trades.parquet", "equity.parquet"]
+    trades, fills, equity = [], [], []
+    names = ["report.json", "trades.parquet", "equity.parquet"]
     for item in done:
         result = item.result
-        rows = result.trades
-        columns = {name: pa.array(np.ascontiguousarray(rows[name])) for name in rows.dtype.names or ()}
-        trades.append(pa.table({"symbol": pa.array([item.symbol] * len(rows), pa.string())} | columns))
+        trades.append(_table(item.symbol, result.trades))
+        if item.on_prints:
+            fills.append(_table(item.symbol, item.on_prints.fills))
         equity.append(
             pa.table(
                 {
@@ -68,9 +90,20 @@ def write_report(out: Path, settled: dict[str, Any], done: Sequence[Backtested])
         (out / names[-1]).write_text(equity_svg(item), encoding="utf-8")
     pq.write_table(pa.concat_tables(trades), out / "trades.parquet")
     pq.write_table(pa.concat_tables(equity), out / "equity.parquet")
+    if fills:
+        pq.write_table(pa.concat_tables(fills), out / "fills.parquet")
+        names.append("fills.parquet")
     report = msgspec.json.encode(settled | {"symbols": summary_of(done)})
     (out / "report.json").write_bytes(msgspec.json.format(report, indent=2))
     return names
+
+
+def _table(symbol: str, rows: npt.NDArray[np.void]) -> pa.Table:
+    """Structured rows as a table, the symbol before them."""
+    import pyarrow as pa
+
+    columns = {name: pa.array(np.ascontiguousarray(rows[name])) for name in rows.dtype.names or ()}
+    return pa.table({"symbol": pa.array([symbol] * len(rows), pa.string())} | columns)
 
 
 def equity_svg(item: Backtested) -> str:
@@ -91,11 +124,17 @@ def equity_svg(item: Backtested) -> str:
             f'<path d="{_line(gross, low, high)}" fill="none" stroke="#888" stroke-dasharray="4 3"/>',
             f'<path d="{_line(net, low, high)}" fill="none" stroke="#1558b0" stroke-width="1.5"/>',
             f'<text x="{_MARGIN:g}" y="{_HEIGHT - 12:g}">{low:,.2f} to {high:,.2f} {escape(item.currency)}, '
-            f"{len(net)} bars</text>",
+            f"{len(net)} bars{_passive(item)}</text>",
             "</svg>",
             "",
         ]
     )
+
+
+def _passive(item: Backtested) -> str:
+    """How much of what was traded came from passive orders, where any did."""
+    share = item.on_prints.orders.maker_share if item.on_prints else 0.0
+    return f", {share:.0%} of the lots passive" if share > 0.0 else ""
 
 
 def _edge(values: npt.NDArray[np.float64], of: Any) -> float:

@@ -54,8 +54,9 @@ async def explain_signal(settings: CommonSettings, signal_id: str, *, as_json: b
     built: Bar = decode(topics.BARS, bars[bar][vector.bar_seq])
     store = ArtifactStore(settings.artifacts)
     manifest = load_manifest(signal.model_digest, store)
-    score = float(load_model(manifest, store).predict(again.array()[None, :])[0])
-    expected_return = manifest.calibration.expected_return(score)
+    score = float(load_model(manifest, store).predict(again.array()[None, :], [signal.symbol])[0])
+    tick = instruments.of(signal.symbol).tick_size / again.ref_price
+    expected_return = manifest.calibration.expected_return(score, tick)
     names = next(s.names for s in FEATURE_SETS.values() if s.id == vector.feature_set_id)
     report = {
         "signal": signal_to_builtins(signal),

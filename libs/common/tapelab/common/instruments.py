@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from tapelab.common.errors import ConfigError
 from tapelab.common.yaml_config import load_yaml
 from tapelab.quant.backtest.costs import CostModel, Frictions
 from tapelab.quant.calendar import SessionCalendar
+
+#: A cost: free at best, since trading is not paid for; NaN and infinity are outside the range.
+Cost = Annotated[float, Meta(ge=0.0, le=1e6)]
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,14 +46,14 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ``impact`` by the square root of the share of its volume, and ``round_to_tick``.
     """
 
-    fee_per_contract: float = 0.0
-    emoluments: float = 0.0
-    registration: float = 0.0
-    fee_bps: float = 0.0
-    spread_ticks: float = 1.0
-    slippage_ticks: float = 0.0
-    slippage_volatility: float = 0.0
-    impact: float = 0.0
+    fee_per_contract: Cost = 0.0
+    emoluments: Cost = 0.0
+    registration: Cost = 0.0
+    fee_bps: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
+    spread_ticks: Cost = 1.0
+    slippage_ticks: Cost = 0.0
+    slippage_volatility: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
+    impact: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
     round_to_tick: bool = False
 
     @property
@@ -68,8 +73,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     symbols: str
     exchange: str
     currency: str
-    tick_size: float
-    multiplier: float
+    tick_size: Annotated[float, Meta(gt=0.0, le=1e9)]
+    multiplier: Annotated[float, Meta(gt=0.0, le=1e12)]
     session: str
     costs: Costs = Costs()
     bar_trade_types: tuple[int, ...] = (0, 2, 3)

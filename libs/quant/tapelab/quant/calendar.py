@@ -122,6 +122,11 @@ class SessionCalendar:
             day += timedelta(days=1)
         raise ValueError(f"no session in the ten years after {ts_ns} ns: expected one, got {self._key}")
 
+    def utc_offset_s(self, ts_ns: int) -> int:
+        """Seconds by which the zone's wall clock is ahead of UTC at an event time."""
+        offset = datetime.fromtimestamp(ts_ns // _SECOND_NS, self._zone).utcoffset()
+        return offset.days * 86_400 + offset.seconds if offset is not None else 0
+
     def _local_date(self, ts_ns: int) -> date:
         return datetime.fromtimestamp(ts_ns // _SECOND_NS, self._zone).date()
 

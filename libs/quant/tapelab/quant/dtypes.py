@@ -131,5 +131,13 @@ BAR_DTYPE: Final = np.dtype(
         ("buy_agent_hhi", "<f8"),  # Herfindahl index of volume by agent, NaN without agents
         ("sell_agent_hhi", "<f8"),
         *((f"{measure}_{suffix}", "<f8") for suffix, _ in TRAILING_WINDOWS for measure in TRAILING_MEASURES),
+        ("rlp_volume", "<f8"),  # of prints a retail liquidity provider took
+        ("large_volume", "<f8"),  # of large prints: bars/rules.py says which
+        ("large_signed_volume", "<f8"),  # of those, buyers' less sellers'
+        ("buy_agent_top3_share", "<f8"),  # of volume by known agents, the three largest's; NaN without agents
+        ("sell_agent_top3_share", "<f8"),
+        ("agent_net_buy_top3", "<f8"),  # bought less sold, of the three agents that added most; NaN without agents
+        ("agent_net_sell_top3", "<f8"),  # sold less bought, of the three that shed most
+        ("utc_offset_s", "<f8"),  # of the exchange's wall clock at the session's open
     ]
 )

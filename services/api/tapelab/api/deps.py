@@ -56,11 +56,13 @@ def deps_of(connection: HTTPConnection) -> Deps:
 Given = Annotated[Deps, Depends(deps_of)]
 
 
-def check_symbol(deps: Deps, symbol: str, *, also: str, field: str = "symbol") -> None:
+def check_symbol(deps: Deps, symbol: str, *, also: str | None = None, field: str = "symbol") -> None:
     """Refuse a symbol that no instrument describes.
 
     Args:
-        also: the word that is allowed besides symbols.
+        symbol: what was given.
+        also: a word that is allowed besides symbols.
+        field: where it stands in the request.
 
     Raises:
         ApiError: 422.
@@ -70,4 +72,5 @@ def check_symbol(deps: Deps, symbol: str, *, also: str, field: str = "symbol") -
     try:
         deps.instruments.of(symbol)
     except ConfigError as error:
-        raise invalid(field, expected=f"{also!r}, or {error.expected}", actual=repr(symbol)) from error
+        besides = "" if also is None else f"{also!r}, or "
+        raise invalid(field, expected=f"{besides}{error.expected}", actual=repr(symbol)) from error

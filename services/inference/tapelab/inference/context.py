@@ -117,6 +117,10 @@ class View:
         """Round-trip cost at a price, as a fraction of it."""
         return float(round_trip_cost_fraction(price, *self._known(symbol)[0]))
 
+    def tick(self, symbol: str, price: float) -> float:
+        """One tick at a price, as a fraction of it."""
+        return self._known(symbol)[0].tick_size / price
+
     def lineage(self, symbol: str, feature_lineage: str) -> str:
         """Lineage of the symbol's signals: costs and release; models name themselves on each signal."""
         return signal_lineage(self._known(symbol)[1], feature_lineage)

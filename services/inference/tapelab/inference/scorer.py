@@ -41,7 +41,8 @@ class InferenceScorer:
             model = self._models[digest]
             raw = b"".join([admitted[batch].items[row].vector.values for batch, row in places])
             started = self._clock.monotonic_ns()
-            predicted = model.predict(np.frombuffer(raw, "<f4").reshape(len(places), -1))
+            symbols = [admitted[batch].items[row].vector.symbol for batch, row in places]
+            predicted = model.predict(np.frombuffer(raw, "<f4").reshape(len(places), -1), symbols)
             name = model.manifest.model_id
             self._seconds.labels(name).observe((self._clock.monotonic_ns() - started) / 1e9)
             self._scored.labels(name).inc(len(places))

@@ -129,7 +129,7 @@ class InferenceStage:
 
     def _step(self, role: Role, item: Item, held: Position, bound: Bound, score: float, view: View, made: Step) -> None:
         vector = item.vector
-        expected = bound.calibration.expected_return(score)
+        expected = bound.calibration.expected_return(score, view.tick(vector.symbol, vector.ref_price))
         halted = item.stopped or view.halt_reason(vector.symbol)
         after, reason = step(
             held.rule,

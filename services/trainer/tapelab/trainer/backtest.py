@@ -10,21 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import ModelMismatch
+from tapelab.common.experiments.config import BacktestConfig, ExperimentConfig, SourceConfig, Span, parse_config
 from tapelab.common.instruments import Instruments
 from tapelab.common.serving.load import Artifacts, ServingModel, load_model
 from tapelab.common.serving.manifest import Manifest
-from tapelab.quant.backtest.engine import run_backtest
 from tapelab.quant.backtest.fills import fills_after_latency
 from tapelab.quant.backtest.latency import Latency
+from tapelab.quant.backtest.print_engine import PrintBacktest
 from tapelab.quant.backtest.results import BacktestResult
 from tapelab.quant.bars.rules import eligible
 from tapelab.quant.features import FEATURE_SETS
 from tapelab.quant.ticks import Ticks
-from tapelab.trainer.config import ExperimentConfig, SourceConfig, Span, parse_config
 from tapelab.trainer.etl import SymbolData, compute
 from tapelab.trainer.progress import Report
 from tapelab.trainer.sources import FileSource, SymbolTicks
-from tapelab.trainer.strategy import Strategy, backtest_arguments
+from tapelab.trainer.strategy import Strategy, backtest_rows
 
 
 class Settings(NamedTuple):
@@ -33,19 +33,19 @@ class Settings(NamedTuple):
     Args:
         threshold: fraction of the price.
         latency: from decision to market.
-        lots: lots of a full position.
-        max_long, max_short: largest positions in lots.
+        trading: how changes of position are traded, how large and at which spread.
     """
 
     threshold: float | None = None
     latency: Latency | None = None
-    lots: float = 1.0
-    max_long: float = float("inf")
-    max_short: float = float("inf")
+    trading: BacktestConfig | None = None
 
 
 class Backtested(NamedTuple):
-    """One symbol's backtest, with the columns of its bars that a report shows."""
+    """One symbol's backtest, with the columns of its bars that a report shows.
+
+    ``on_prints`` has the fills of a backtest print by print.
+    """
 
     symbol: str
     currency: str
@@ -53,16 +53,18 @@ class Backtested(NamedTuple):
     day: npt.NDArray[np.int32]
     price: npt.NDArray[np.float64]
     result: BacktestResult
+    on_prints: PrintBacktest | None = None
 
 
 class _Served:
-    """A model as a scorer."""
+    """A model as a scorer of one symbol."""
 
-    def __init__(self, model: ServingModel) -> None:
+    def __init__(self, model: ServingModel, symbol: str) -> None:
         self._model = model
+        self._symbol = symbol
 
     def scores(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        return self._model.predict(x)
+        return self._model.predict(x, [self._symbol])
 
 
 def model_config(manifest: Manifest) -> ExperimentConfig:
@@ -119,15 +121,18 @@ def backtest_model(
         TapelabError: the model cannot be loaded, or the prints make no bar.
     """
     config, model = model_config(manifest), load_model(manifest, store)
+    if settings.trading is not None:
+        config = msgspec.structs.replace(config, backtest=settings.trading)
     data = compute(item, config, instruments)
     if settings.latency is not None:
         data = data._replace(fill_price=_fills(data, item.ticks, settings.latency, instruments))
-    limits = data.frictions._replace(max_long=settings.max_long, max_short=settings.max_short)
-    data = data._replace(frictions=limits)
+        if data.orders is not None:
+            data = data._replace(orders=data.orders._replace(latency_ns=settings.latency.draw(len(data.bars))))
+    # A served model knows its first rule itself.
+    data = data._replace(side=None)
     threshold = manifest.decision.threshold if settings.threshold is None else settings.threshold
-    strategy = Strategy(_Served(model), manifest.calibration.slope, threshold)
-    columns, named = backtest_arguments(data, slice(0, len(data.bars)), strategy, config, settings.lots)
-    result = run_backtest(*columns, **named)
+    strategy = Strategy(_Served(model, item.span.symbol), manifest.calibration, threshold)
+    result, on_prints = backtest_rows(data, slice(0, len(data.bars)), strategy, config)
     return Backtested(
         symbol=item.span.symbol,
         currency=instruments.of(item.span.symbol).currency,
@@ -135,6 +140,7 @@ def backtest_model(
         day=data.bars["day"],
         price=data.bars["close"],
         result=result,
+        on_prints=on_prints,
     )
 
 

@@ -12,13 +12,13 @@ import msgspec
 
 from tapelab.common.clock import Clock, SystemClock
 from tapelab.common.errors import ConfigError
+from tapelab.common.experiments.config import load_config
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import load_pipeline
 from tapelab.common.serving.manifest import MODEL_TXT
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage.artifacts import ArtifactStore
 from tapelab.common.storage.ledger import FileLedger
-from tapelab.trainer.config import load_config
 from tapelab.trainer.dataset import pool, save_binary
 from tapelab.trainer.etl import compute, data_digest
 from tapelab.trainer.evaluation import plain
@@ -114,14 +114,13 @@ def dataset_local(
             loaded = await source.load(config, spans, report)
         await report("computing bars and features", 0.3, {})
         symbols = [compute(item, config, instruments) for item in loaded]
-        samples = pool(symbols)
+        samples = pool(symbols, config)
         folds = split(samples, config)
         await report("writing", 0.8, {"samples": samples.n})
         names = [span.symbol for span in spans]
         write_samples(samples, symbols, folds, config, out / "samples.parquet")
-        regression = config.label.kind == "regression"
-        options = parameters(config.model, 1)
-        save_binary(samples, config.features.names, options, out / "dataset.bin", regression=regression)
+        options = parameters(config.model, 1, regression=config.regression)
+        save_binary(samples, config.features.names, options, out / "dataset.bin")
         described = {
             "samples": samples.n,
             "features": list(config.features.names),

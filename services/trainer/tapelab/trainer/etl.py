@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
+from tapelab.common.experiments.config import ExperimentConfig, Span
 from tapelab.common.instruments import Instruments
 from tapelab.quant.backtest.costs import CostModel, Frictions
 from tapelab.quant.backtest.fills import fills_after_latency
@@ -18,9 +19,11 @@ from tapelab.quant.bars.rules import eligible
 from tapelab.quant.dtypes import TICK_COLUMNS, BarFlag
 from tapelab.quant.features import FeatureRows, compute_features
 from tapelab.quant.labels.fixed_horizon import Labels
-from tapelab.trainer.config import ExperimentConfig, Span
+from tapelab.quant.labels.meta import meta_labels
 from tapelab.trainer.labelling import LabelledBars, label_bars
+from tapelab.trainer.orders import Orders, orders_of
 from tapelab.trainer.sources import SymbolTicks
+from tapelab.trainer.spreads import spread_of
 
 
 class SymbolData(NamedTuple):
@@ -36,6 +39,10 @@ class SymbolData(NamedTuple):
         usable: the live rule would decide on the row: warm and not after a gap.
         costs: costs per side.
         frictions: what fills pay beyond them.
+        timezone: the exchange's, IANA name.
+        side: int8, what a meta-label's first rule takes; None for other labels.
+        orders: where fills come print by print.
+        spread: that fills cross, price units; None for the costs' own.
     """
 
     span: Span
@@ -48,6 +55,16 @@ class SymbolData(NamedTuple):
     usable: npt.NDArray[np.bool_]
     costs: CostModel
     frictions: Frictions = Frictions()
+    timezone: str = "UTC"
+    side: npt.NDArray[np.int8] | None = None
+    orders: Orders | None = None
+    spread: npt.NDArray[np.float64] | None = None
+
+    @property
+    def tick(self) -> npt.NDArray[np.float64]:
+        """Tick size over the price at each bar's close."""
+        tick: npt.NDArray[np.float64] = self.costs.tick_size / self.bars["close"]
+        return tick
 
     @property
     def session_end(self) -> npt.NDArray[np.bool_]:
@@ -70,6 +87,17 @@ def data_digest(loaded: Sequence[SymbolTicks]) -> str:
 def cost_model(symbol: str, config: ExperimentConfig, instruments: Instruments) -> CostModel:
     """Costs per side of a symbol: the instrument's, or those the experiment gives instead."""
     return instruments.of(symbol).cost_model(config.costs)
+
+
+def order_fills(
+    bars: npt.NDArray[np.void],
+    tick_ts: npt.NDArray[np.int64],
+    tick_price: npt.NDArray[np.float64],
+    config: ExperimentConfig,
+) -> npt.NDArray[np.float64]:
+    """Where an order decided at each bar trades, given the prints that count."""
+    ts, close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
+    return fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
 
 
 def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instruments) -> SymbolData:
@@ -97,20 +125,28 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         )
     counts = eligible(item.ticks, calendar, instrument.bar_trade_types)
     tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
-    ts, close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
     features = compute_features(bars, config.features, instrument.tick_size)
     costs = cost_model(symbol, config, instruments)
     labelled: LabelledBars = label_bars(bars, tick_ts, tick_price, config, costs)
-    fills = fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
+    labels, side = labelled.labels, None
+    if config.label.primary is not None:
+        side = config.label.primary.side(features.values, config.features.names)
+        judged = meta_labels(labels, side)
+        # The label is the bet's; the return stays the price's, which the calibration and the deciles are about.
+        labels = judged._replace(ret=np.where(judged.valid, labels.ret, np.nan))
     return SymbolData(
         span=item.span,
         bars=bars,
         features=features,
-        labels=labelled.labels,
+        labels=labels,
         events=labelled.events,
         target=labelled.target,
-        fill_price=fills,
+        fill_price=order_fills(bars, tick_ts, tick_price, config),
         usable=features.warm & ~features.after_gap,
         costs=costs,
-        frictions=(config.costs or instrument.costs).frictions,
+        frictions=config.backtest.limited((config.costs or instrument.costs).frictions),
+        spread=spread_of(item, counts, bars, costs, config.backtest),
+        orders=orders_of(item.ticks, counts, item.span.first_seq, bars, config.latency_ns, config.backtest),
+        timezone=instruments.sessions[instrument.session].timezone,
+        side=side,
     )

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig
+from tapelab.common.sources.local_time import utc_offset_ns
 from tapelab.common.storage.ledger import History
 from tapelab.quant.backtest.results import TRADING_DAYS_PER_YEAR, max_drawdown, sortino
-from tapelab.quant.metrics.classification import (
-    auc,
-    average_precision,
-    brier,
-    calibration_line,
-    logloss,
-    reliability,
-)
 from tapelab.quant.metrics.trading import Slices, by_key, hit_rate, hour_of_day, return_by_score, weekday
 from tapelab.quant.validation.block_length import automatic_block_length
 from tapelab.quant.validation.bootstrap import stationary_bootstrap_sharpe_ci
 from tapelab.quant.validation.sharpe import sharpe
-from tapelab.trainer.config import SECOND_NS, ExperimentConfig
 from tapelab.trainer.dataset import Samples
+from tapelab.trainer.quality import score_calibration, score_quality
 from tapelab.trainer.strategy import Strategy, SymbolPeriod
 from tapelab.trainer.train import FoldOutcome
 from tapelab.trainer.trials import Deflation, deflate
@@ -72,19 +66,18 @@ def evaluate(outcomes: Sequence[FoldOutcome], samples: Samples, config: Experime
     metrics = {
         "folds": folds,
         "pooled": {
-            "model": _scores(samples, tested, scores) | _profit(model, model_blocks, config),
-            "linear": _scores(samples, tested, np.concatenate([o.baseline_scores for o in outcomes]))
+            "model": score_quality(samples, tested, scores) | _profit(model, model_blocks, config),
+            "linear": score_quality(samples, tested, np.concatenate([o.baseline_scores for o in outcomes]))
             | _profit(baseline, baseline_blocks, config),
             "flat": {"net_return": 0.0, "n_trades": 0},
             "n_blocks": len(model_blocks),
             "block_s": config.gate.block_s,
         },
         "by_symbol": _by_symbol(model),
-        "calibration": _calibration(samples, tested, scores),
-        "deciles": _deciles(scores, samples.ret[tested]),
-        # Blocks of an hour or less lie within one; longer ones count where they begin.
-        "by_hour_utc": _slices(by_key(hour_of_day(numbers * block_ns), model_blocks)),
-        "by_weekday_utc": _slices(by_key(weekday(numbers * block_ns), model_blocks)),
+        "calibration": score_calibration(samples, tested, scores),
+        "deciles": _deciles(samples.directed(tested, scores), samples.ret[tested]),
+        "by_hour_local": _slices(by_local_time(model, block_ns, hour_of_day)),
+        "by_weekday_local": _slices(by_local_time(model, block_ns, weekday)),
     }
     return Evaluation(
         model_blocks=model_blocks,
@@ -105,7 +98,11 @@ def discount(evaluation: Evaluation, config: ExperimentConfig, history: History 
     """
     found = deflate(evaluation.model_blocks, round(config.gate.block_s * SECOND_NS), history)
     pooled = evaluation.metrics["pooled"]
-    told = {"deflated_sharpe": found.deflated, "n_trials": found.n_trials}
+    told = {
+        "deflated_sharpe": found.deflated,
+        "n_trials": found.n_trials,
+        "effective_trials": found.effective_trials,
+    }
     metrics = evaluation.metrics | {
         "pooled": pooled | {"model": pooled["model"] | plain(told)},
         "trials": plain(found.described(len(evaluation.model_blocks))),
@@ -119,6 +116,26 @@ def block_returns(periods: Sequence[SymbolPeriod], block_ns: int) -> tuple[Ints,
     net = np.concatenate([period.result.net_return for period in periods])
     blocks, of_block = np.unique(ts // block_ns, return_inverse=True)
     return blocks, np.bincount(of_block, weights=net, minlength=len(blocks)).astype(np.float64)
+
+
+def by_local_time(periods: Sequence[SymbolPeriod], block_ns: int, key_of: Callable[[Ints, int | Ints], Ints]) -> Slices:
+    """Net return per block, cut by the hour or the weekday of each symbol's own exchange.
+
+    A block of several exchanges is one observation for each hour that their clocks show; blocks of an hour or less lie
+    within one, longer ones count where they begin.
+
+    Args:
+        periods: of the model.
+        block_ns: length of a block.
+        key_of: from event times and their zone's offsets to the key.
+    """
+    starts = [period.ts_ns // block_ns * block_ns for period in periods]
+    keys = [key_of(start, utc_offset_ns(start, period.timezone)) for start, period in zip(starts, periods, strict=True)]
+    both = np.stack([np.concatenate(starts), np.concatenate(keys)], axis=1)
+    net = np.concatenate([period.result.net_return for period in periods])
+    cells, of_cell = np.unique(both, axis=0, return_inverse=True)
+    total = np.bincount(of_cell.reshape(-1), weights=net, minlength=len(cells)).astype(np.float64)
+    return by_key(cells[:, 1], total)
 
 
 def plain(value: Any) -> Any:
@@ -138,36 +155,6 @@ def plain(value: Any) -> Any:
 
 def _net(periods: Sequence[SymbolPeriod]) -> float:
     return float(sum(period.result.kpis.net_return for period in periods))
-
-
-def _scores(samples: Samples, rows: npt.NDArray[np.intp], scores: Floats) -> dict[str, float]:
-    """Quality of scores on the samples whose price moved; ranking needs both signs."""
-    moved = samples.moved[rows]
-    up, scored = samples.up[rows][moved] > 0, scores[moved]
-    return {
-        "auc": auc(up, scored),
-        "pr_auc": average_precision(up, scored),
-        "logloss": logloss(up, scored),
-        "brier": brier(up, scored),
-        "calibration_error": reliability(up, scored).error,
-        "calibration_slope": calibration_line(up, scored).slope,
-    }
-
-
-def _calibration(samples: Samples, rows: npt.NDArray[np.intp], scores: Floats) -> dict[str, Any]:
-    """The reliability diagram of the samples whose price moved."""
-    moved = samples.moved[rows]
-    up, scored = samples.up[rows][moved] > 0, scores[moved]
-    bins, line = reliability(up, scored), calibration_line(up, scored)
-    return {
-        "bins": [
-            {"low": low, "n": n, "predicted": predicted, "happened": happened}
-            for low, n, predicted, happened in zip(*bins, strict=True)
-        ],
-        "error": bins.error,
-        "slope": line.slope,
-        "intercept": line.intercept,
-    }
 
 
 def _deciles(scores: Floats, ret: Floats) -> list[dict[str, Any]]:
@@ -219,8 +206,8 @@ def _fold_metrics(number: int, outcome: FoldOutcome, samples: Samples) -> dict[s
     fold = outcome.fold
 
     def side(strategy: Strategy, scores: Floats, periods: list[SymbolPeriod]) -> dict[str, Any]:
-        return _scores(samples, fold.test, scores) | {
-            "slope": strategy.slope,
+        return score_quality(samples, fold.test, scores) | {
+            "slope": strategy.calibration.slope,
             "threshold": strategy.threshold,
             "net_return": _net(periods),
             "n_trades": sum(period.result.kpis.n_trades for period in periods),

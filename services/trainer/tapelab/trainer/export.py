@@ -16,11 +16,15 @@ from tapelab.trainer.gbdt import Gbdt
 
 
 class Exported(NamedTuple):
-    """Model files by name, what was measured of each runtime, and the one to serve with."""
+    """Model files by name, what was measured of each runtime, and the one to serve with.
+
+    ``tolerance`` is how far a score may be from the trained model's.
+    """
 
     files: dict[str, bytes]
     candidates: dict[str, Candidate]
     backend: Backend
+    tolerance: float
 
     @property
     def chosen(self) -> Candidate:
@@ -33,7 +37,8 @@ def export(model: Gbdt, x: npt.NDArray[np.float32], *, tolerance: float, clock: 
 
     Args:
         x: rows as they come live, shape ``(n, n_features)``.
-        tolerance: largest distance of a score from the trained model's.
+        tolerance: largest distance of a score from the trained model's; of a regression, whose scores have a unit,
+            as a share of the largest score.
 
     Raises:
         ModelMismatch: no runtime agrees with the trained model.
@@ -44,16 +49,19 @@ def export(model: Gbdt, x: npt.NDArray[np.float32], *, tolerance: float, clock: 
     except Exception as error:
         # The converter raises whatever it meets; a model it cannot convert still serves by its own runtime.
         failed = f"cannot be converted: {type(error).__name__}: {error}"
-    candidates = measure_candidates(files, x, model.scores(x), tolerance=tolerance, clock=clock)
+    reference = model.scores(x)
+    if model.regression:
+        tolerance *= float(np.max(np.abs(reference), initial=0.0))
+    candidates = measure_candidates(files, x, reference, tolerance=tolerance, clock=clock, regression=model.regression)
     if failed:
         candidates["onnxruntime"] = Candidate(
             backend="onnxruntime", p50_us={}, p99_us={}, max_abs_diff=None, batch_invariant=False, refused=failed
         )
-    return Exported(files, candidates, cast(Backend, fastest(candidates)))
+    return Exported(files, candidates, cast(Backend, fastest(candidates)), tolerance)
 
 
 def to_onnx(booster: lightgbm.Booster, n_features: int) -> bytes:
-    """The model as ONNX: one float32 input, one tensor of probabilities."""
+    """The model as ONNX: one float32 input, one tensor of probabilities or numbers."""
     # The converter pulls in half of the ONNX tool chain, which only this step needs.
     from onnxmltools import convert_lightgbm
     from onnxmltools.convert.common.data_types import FloatTensorType

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.common.experiments.config import ExperimentConfig, GateConfig
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.storage.registry import GateRule
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.validation.bootstrap import stationary_bootstrap_mean_ci
-from tapelab.trainer.config import ExperimentConfig, GateConfig
 from tapelab.trainer.evaluation import Evaluation, plain
 from tapelab.trainer.export import Exported
 from tapelab.trainer.parity import Parity
@@ -49,7 +49,7 @@ def judge(
         periods_rule(evaluation.period_net, gate),
         trades_rule(evaluation.n_trades, gate),
         deflated_rule(evaluation.deflation or deflate(evaluation.model_blocks), gate),
-        parity_model_rule(exported, gate),
+        parity_model_rule(exported),
         parity_features_rule(streaming),
         latency_rule(exported, gate),
         pair_rule(config, pipeline),
@@ -80,6 +80,12 @@ def policy_rule(config: ExperimentConfig) -> GateRule:
         ),
         *(["no live vectors required"] if POLICY.require_live and not gate.require_live else []),
         *(["costs other than those of instruments.yaml"] if config.costs is not None else []),
+        *(["passive orders"] if config.backtest.orders != "market" else []),
+        *(
+            f"{name} {limit:g} below the {config.backtest.lots:g} lots that signals are for"
+            for name, limit in (("max_long", config.backtest.max_long), ("max_short", config.backtest.max_short))
+            if limit is not None and limit < config.backtest.lots
+        ),
     ]
     reason = f"judged more leniently than promotion allows: {'; '.join(looser)}" if looser else "judged by the policy"
     return GateRule(id="policy", passed=not looser, value=float(len(looser)), limit=0.0, reason=reason)
@@ -152,6 +158,7 @@ def deflated_rule(found: Deflation, gate: GateConfig) -> GateRule:
     """
     defined = not math.isnan(found.deflated)
     trials = "1 trial" if found.n_trials == 1 else f"the best of {found.n_trials} trials"
+    worth = "" if found.n_trials == 1 else f", worth {found.effective_trials:.1f} independent ones"
     counted = f"counted in {found.where}" if found.where else "nothing counts trials here"
     pbo = found.overfitting
     overfitted = pbo.reason or f"{pbo.pbo:.2f} among {pbo.n_trials} trials"
@@ -161,11 +168,12 @@ def deflated_rule(found: Deflation, gate: GateConfig) -> GateRule:
         passed=defined and found.deflated >= gate.min_deflated_sharpe,
         value=found.deflated if defined else None,
         limit=gate.min_deflated_sharpe,
-        reason=f"probability {probability} that the Sharpe ratio is above zero, as {trials} on this data ({counted}), "
-        f"at least {gate.min_deflated_sharpe:g} is needed; probability of overfitting: {overfitted}",
+        reason=f"probability {probability} that the Sharpe ratio is above zero, as {trials} on this data{worth} "
+        f"({counted}), at least {gate.min_deflated_sharpe:g} is needed; probability of overfitting: {overfitted}",
         evidence=plain(
             {
                 "n_trials": found.n_trials,
+                "effective_trials": found.effective_trials,
                 "probabilistic_sharpe": found.probabilistic,
                 "expected_maximum_sharpe": found.expected_maximum,
                 "pbo": pbo.pbo,
@@ -175,17 +183,17 @@ def deflated_rule(found: Deflation, gate: GateConfig) -> GateRule:
     )
 
 
-def parity_model_rule(exported: Exported, gate: GateConfig) -> GateRule:
+def parity_model_rule(exported: Exported) -> GateRule:
     """The exported model scores real rows as the trained one does, in batches of any size."""
-    chosen = exported.chosen
+    chosen, limit = exported.chosen, exported.tolerance
     difference = chosen.max_abs_diff
     return GateRule(
         id="parity_model",
-        passed=difference is not None and difference <= gate.max_abs_diff and not chosen.refused,
+        passed=difference is not None and difference <= limit and not chosen.refused,
         value=difference,
-        limit=gate.max_abs_diff,
+        limit=limit,
         reason=f"{exported.backend} differs from the trained model by at most {difference} "
-        f"(limit {gate.max_abs_diff:g})" + (f"; {chosen.refused}" if chosen.refused else ""),
+        f"(limit {limit:g})" + (f"; {chosen.refused}" if chosen.refused else ""),
         evidence={name: candidate.refused or "agrees" for name, candidate in exported.candidates.items()},
     )
 

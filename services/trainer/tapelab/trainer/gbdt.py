@@ -10,29 +10,33 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.trainer.config import ModelParams
+from tapelab.common.experiments.config import ModelParams
 from tapelab.trainer.progress import Stopped
 
 Matrix = npt.NDArray[np.float32]
 
 
 class Gbdt(NamedTuple):
-    """A trained model; ``text`` is its ``model.txt`` with the rounds that early stopping kept."""
+    """A trained model; ``text`` is its ``model.txt`` with the rounds that early stopping kept.
+
+    ``regression``: its scores are numbers of the target's unit; else they are probabilities.
+    """
 
     text: str
     booster: lightgbm.Booster
     rounds: int
+    regression: bool = False
 
     def scores(self, x: Matrix) -> npt.NDArray[np.float64]:
-        """Probability of up, shape ``(n,)``."""
+        """Scores, shape ``(n,)``."""
         return np.asarray(self.booster.predict(x, num_threads=1), np.float64)
 
 
-def parameters(params: ModelParams, num_threads: int) -> dict[str, Any]:
+def parameters(params: ModelParams, num_threads: int, *, regression: bool = False) -> dict[str, Any]:
     """LightGBM's parameters: deterministic, whatever the number of threads."""
     return {
-        "objective": "binary",
-        "metric": "binary_logloss",
+        "objective": "regression" if regression else "binary",
+        "metric": "l2" if regression else "binary_logloss",
         "num_leaves": params.num_leaves,
         "learning_rate": params.learning_rate,
         "min_data_in_leaf": params.min_data,
@@ -53,6 +57,8 @@ def fit(
     params: ModelParams,
     num_threads: int,
     should_stop: Callable[[], bool],
+    *,
+    regression: bool = False,
 ) -> Gbdt:
     """Train with early stopping on the tune split.
 
@@ -68,7 +74,7 @@ def fit(
         # Subsets of one data set share its bins, and LightGBM warns about every parameter given again.
         warnings.simplefilter("ignore", UserWarning)
         booster = lightgbm.train(
-            parameters(params, num_threads),
+            parameters(params, num_threads, regression=regression),
             train,
             num_boost_round=params.n_estimators,
             valid_sets=[tune],
@@ -77,23 +83,26 @@ def fit(
     # At least one round, so that there is a tree to export where early stopping found no progress at all.
     rounds = max(1, booster.best_iteration)
     text = booster.model_to_string(num_iteration=rounds)
-    return Gbdt(text, lightgbm.Booster(model_str=text), rounds)
+    return Gbdt(text, lightgbm.Booster(model_str=text), rounds, regression)
 
 
 def fit_arrays(
-    train: tuple[Matrix, npt.NDArray[np.int8]],
-    tune: tuple[Matrix, npt.NDArray[np.int8]],
+    train: tuple[Matrix, npt.NDArray[Any]],
+    tune: tuple[Matrix, npt.NDArray[Any]],
     params: ModelParams,
     num_threads: int,
     should_stop: Callable[[], bool],
     weight: npt.NDArray[np.float64] | None = None,
+    *,
+    regression: bool = False,
 ) -> Gbdt:
-    """Train on ``(x, up)`` arrays; bins come from the training rows alone.
+    """Train on ``(x, y)`` arrays; bins come from the training rows alone.
 
     Args:
         weight: of the training rows; all 1 if left out.
+        regression: ``y`` is a number to predict; else it is 1 for up and 0 for down.
     """
-    options = parameters(params, num_threads)
+    options = parameters(params, num_threads, regression=regression)
     train_set = lightgbm.Dataset(train[0], label=train[1], weight=weight, params=options)
     tune_set = lightgbm.Dataset(tune[0], label=tune[1], params=options, reference=train_set)
-    return fit(train_set, tune_set, params, num_threads, should_stop)
+    return fit(train_set, tune_set, params, num_threads, should_stop, regression=regression)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.errors import ConfigError
+from tapelab.common.experiments.config import ExperimentConfig, LabelConfig
 from tapelab.quant.backtest.costs import CostModel, round_trip_cost_fractions
 from tapelab.quant.labels.events import cusum_events
 from tapelab.quant.labels.fixed_horizon import Labels, sign_of_return, sign_of_return_trades
@@ -16,7 +16,6 @@ from tapelab.quant.labels.regression import regression_targets
 from tapelab.quant.labels.triple_barrier import triple_barrier_trades
 from tapelab.quant.labels.volatility import ewm_volatility
 from tapelab.quant.labels.weights import average_uniqueness, return_attribution, time_decay, to_mean_one
-from tapelab.trainer.config import ExperimentConfig, LabelConfig
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -114,24 +113,3 @@ def training_weights(
     decayed = weight.copy()
     decayed[order] *= time_decay(unique[order], label.time_decay)
     return to_mean_one(decayed)
-
-
-def check_trainable(config: ExperimentConfig) -> None:
-    """Refuse what no model kind of the trainer can learn.
-
-    Raises:
-        ConfigError: the label is a regression's.
-    """
-    if config.label.kind == "regression":
-        raise ConfigError(
-            "the experiment's label cannot be trained",
-            expected="label.kind sign_return or triple_barrier: models score the probability of up",
-            actual="regression",
-            remedy="take another kind, or write its features and targets with 'tapelab dataset'",
-        )
-
-
-def binary_kind(config: ExperimentConfig) -> Literal["sign_return", "triple_barrier"]:
-    """The label's kind for a model's manifest."""
-    check_trainable(config)
-    return "triple_barrier" if config.label.kind == "triple_barrier" else "sign_return"

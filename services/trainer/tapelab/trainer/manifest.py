@@ -8,13 +8,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tapelab.common.serving.manifest import Calibration, Decision, LabelSpec, Manifest
-from tapelab.trainer.config import SECOND_NS, ExperimentConfig, Span
-from tapelab.trainer.dataset import Samples
-from tapelab.trainer.etl import SymbolData
+from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig, Span
+from tapelab.common.serving.manifest import Decision, LabelSpec, Manifest
 from tapelab.trainer.evaluation import Evaluation, plain
 from tapelab.trainer.export import Exported
-from tapelab.trainer.labelling import binary_kind
 from tapelab.trainer.strategy import Strategy, relaxed_threshold
 from tapelab.trainer.train import FinalModel
 
@@ -26,8 +23,6 @@ _SMALLEST_SLOPE: Final = 1e-6
 class Proven(NamedTuple):
     """What an experiment has made; ``passed`` is the gate's word."""
 
-    samples: Samples
-    symbols: Sequence[SymbolData]
     spans: Sequence[Span]
     data_digest: str
     evaluation: Evaluation
@@ -53,8 +48,11 @@ def build_manifest(
         feature_set_id=config.features.id,
         feature_names=config.features.names,
         bar_spec=config.bars,
-        label=LabelSpec(kind=binary_kind(config), horizon_ns=config.horizon_ns),
-        calibration=Calibration(slope=strategy.slope),
+        label=LabelSpec(
+            kind=config.label.kind, horizon_ns=config.horizon_ns, primary=config.label.primary or msgspec.UNSET
+        ),
+        normaliser=final.normaliser or "feature_set",
+        calibration=strategy.calibration,
         decision=Decision(
             threshold=params.threshold,
             cooldown_ns=params.cooldown_ns,
@@ -71,7 +69,7 @@ def build_manifest(
                 "params": msgspec.to_builtins(config.model),
                 "seed": config.model.seed,
                 "rounds": final.model.rounds,
-                "samples": proven.samples.n,
+                "samples": final.samples.n,
                 "experiment_id": experiment_id,
                 "config": msgspec.to_builtins(config),
             }
@@ -89,15 +87,15 @@ def _as_shadow(proven: Proven, config: ExperimentConfig) -> tuple[Strategy, str]
     """How a refused model runs as a shadow: without an edge in sight there would be nothing to observe."""
     final = proven.final
     strategy = final.strategy
-    strategy = strategy._replace(slope=strategy.slope or final.train_slope or _SMALLEST_SLOPE)
+    slope = strategy.calibration.slope or final.train_slope or _SMALLEST_SLOPE
+    strategy = strategy._replace(calibration=msgspec.structs.replace(strategy.calibration, slope=slope))
     rate = config.decision.shadow_rate
     threshold = relaxed_threshold(
-        proven.symbols,
-        final.model,
-        strategy.slope,
+        final.symbols,
+        strategy,
         rate,
         final.split.tune_start_ns,
-        int(proven.samples.ts_start_ns.max()) + 1,
+        int(final.samples.ts_start_ns.max()) + 1,
     )
     if threshold >= strategy.threshold:
         return strategy, "best net return on the tune split"

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from tapelab.common.clock import Clock
+from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.instruments import Instruments
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage.postgres import create_pool
-from tapelab.trainer.config import ExperimentConfig
 from tapelab.trainer.files import AllowedFiles
 from tapelab.trainer.sources import FileSource, TickSource
 from tapelab.trainer.ticks_raw import Heads, TicksRawSource

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common import topics
+from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.instruments import Instruments
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.schemas.features import FeatureVector
 from tapelab.common.settings import CommonSettings
 from tapelab.quant.bars.builder import BarBuilder
 from tapelab.quant.features import FeatureEngine
-from tapelab.trainer.config import ExperimentConfig
 from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.records import decoded
 from tapelab.trainer.sources import SymbolTicks

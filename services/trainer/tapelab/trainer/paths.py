@@ -9,16 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
-from tapelab.quant.metrics.classification import auc
+from tapelab.common.experiments.config import SECOND_NS, CombinatorialConfig, ExperimentConfig
 from tapelab.quant.validation.combinatorial import CombinatorialSplit, combinatorial_purged, reconstruct_paths
 from tapelab.quant.validation.sharpe import sharpe
-from tapelab.trainer import gbdt
-from tapelab.trainer.config import SECOND_NS, CombinatorialConfig, ExperimentConfig
 from tapelab.trainer.dataset import Samples
 from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.evaluation import block_returns, plain
-from tapelab.trainer.strategy import Strategy, SymbolPeriod, backtest_period, calibration_slope, choose_threshold
-from tapelab.trainer.train import row_weights
+from tapelab.trainer.quality import score_quality
+from tapelab.trainer.strategy import SymbolPeriod, backtest_period, choose_threshold
+from tapelab.trainer.train import calibrated, fit_trees, normalised, row_weights
 
 
 class SplitOutcome(NamedTuple):
@@ -48,11 +47,9 @@ def split_paths(samples: Samples, config: ExperimentConfig, asked: Combinatorial
         raise _too_short(samples, asked, str(error)) from error
     for split in splits:
         for name, rows in (("training", split.train), ("tune", split.tune)):
-            moved = rows[samples.moved[rows]]
-            ups = int(samples.up[moved].sum())
-            if not 0 < ups < len(moved):
-                downs = len(moved) - ups
-                raise _too_short(samples, asked, f"the {name} part of {split.groups} has {ups} ups and {downs} downs")
+            lacking = samples.lacking(rows)
+            if lacking:
+                raise _too_short(samples, asked, f"the {name} part of {split.groups} has {lacking}")
     return splits
 
 
@@ -69,18 +66,13 @@ def run_split(
     Raises:
         Stopped: ``should_stop`` turned true.
     """
-    train, tune = (rows[samples.moved[rows]] for rows in (split.train, split.tune))
-    trees = gbdt.fit_arrays(
-        (samples.x[train], samples.up[train]),
-        (samples.x[tune], samples.up[tune]),
-        config.model,
-        num_threads,
-        should_stop,
-        row_weights(samples, train, symbols, config),
-    )
-    slope = calibration_slope(trees.scores(samples.x[split.tune]), samples.ret[split.tune])
-    threshold = choose_threshold(symbols, trees, slope, config, *_span(samples, split.tune))
-    strategy = Strategy(trees, slope, threshold)
+    samples, symbols, _ = normalised(samples, symbols, split.train, config)
+    train, tune = samples.learnable(split.train), samples.learnable(split.tune)
+    weight = row_weights(samples, train, symbols, config)
+    trees = fit_trees(samples, train, tune, config, num_threads, should_stop, weight)
+    strategy = calibrated(trees, samples, split.tune, config)
+    threshold = choose_threshold(symbols, strategy, config, *_span(samples, split.tune))
+    strategy = strategy._replace(threshold=threshold)
     return SplitOutcome(
         split=split,
         scores=[trees.scores(samples.x[rows]) for rows in split.tests],
@@ -91,7 +83,7 @@ def run_split(
 def describe_paths(outcomes: Sequence[SplitOutcome], samples: Samples, config: ExperimentConfig) -> dict[str, Any]:
     """The report's section ``combinatorial``: every path's ranking and profit, and how far they spread."""
     scores = reconstruct_paths([o.split for o in outcomes], [o.scores for o in outcomes], samples.n)
-    moved = samples.moved
+    everything = np.arange(samples.n)
     block_ns = round(config.gate.block_s * SECOND_NS)
     rows = []
     for path, scored in enumerate(scores):
@@ -105,7 +97,7 @@ def describe_paths(outcomes: Sequence[SplitOutcome], samples: Samples, config: E
         _, blocks = block_returns(periods, block_ns)
         rows.append(
             {
-                "auc": auc(samples.up[moved] > 0, scored[moved]),
+                "auc": score_quality(samples, everything, scored)["auc"],
                 "net_return": float(blocks.sum()),
                 "sharpe_block": sharpe(blocks),
                 "n_trades": sum(period.result.kpis.n_trades for period in periods),

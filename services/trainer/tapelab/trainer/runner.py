@@ -12,9 +12,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from tapelab.common.clock import Clock
 from tapelab.common.errors import ModelMismatch
+from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig, Span
 from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.schemas.features import FeatureVector
@@ -27,12 +29,10 @@ from tapelab.common.storage.pointers import Pointer
 from tapelab.common.storage.registry import GateRule, Registry
 from tapelab.quant.validation.combinatorial import CombinatorialSplit
 from tapelab.trainer import gate
-from tapelab.trainer.config import SECOND_NS, ExperimentConfig, Span
 from tapelab.trainer.dataset import Samples, pool
 from tapelab.trainer.etl import SymbolData, compute, data_digest
 from tapelab.trainer.evaluation import Evaluation, discount, evaluate, plain
 from tapelab.trainer.export import Exported, export
-from tapelab.trainer.labelling import check_trainable
 from tapelab.trainer.manifest import Proven, build_manifest
 from tapelab.trainer.parity import Parity, live_parity, streaming_parity
 from tapelab.trainer.paths import describe_paths, run_split, split_paths
@@ -120,7 +120,6 @@ class _Run:
 
     async def run(self) -> dict[str, Any]:
         config, deps = self._config, self._deps
-        check_trainable(config)
         started_ns = deps.clock.monotonic_ns()
         spans = list(config.spans or deps.frozen) or await deps.source.freeze(config, self._report)
         await self._report("frozen", 0.02, {"spans": [plain(msgspec.to_builtins(span)) for span in spans]})
@@ -139,10 +138,13 @@ class _Run:
             section = await self._paths(splits, samples, symbols)
             evaluation = evaluation._replace(metrics=evaluation.metrics | {"combinatorial": section})
         final = await self._final(samples, symbols)
-        rows = samples.x[np.sort(np.argsort(samples.ts_end_ns, kind="stable")[-_MEASURED_ROWS:])]
+        measured = np.sort(np.argsort(samples.ts_end_ns, kind="stable")[-_MEASURED_ROWS:])
         await self._report("exporting", 0.75, {"rounds": final.model.rounds})
         exported = await self._thread(
-            "export", lambda: export(final.model, rows, tolerance=config.gate.max_abs_diff, clock=deps.clock)
+            "export",
+            lambda: export(
+                final.model, final.samples.x[measured], tolerance=config.gate.max_abs_diff, clock=deps.clock
+            ),
         )
 
         await self._report("judging", 0.82, {"backend": exported.backend})
@@ -151,11 +153,13 @@ class _Run:
         await self._report(
             "gate", 0.95, {"passed": good, "rules": [plain(msgspec.to_builtins(rule)) for rule in rules]}
         )
-        proven = Proven(samples, symbols, spans, digest, evaluation, final, exported, good)
+        proven = Proven(spans, digest, evaluation, final, exported, good)
         manifest = await self._thread(
             "manifest", build_manifest, proven, config, deps.code_version, deps.experiment_id, deps.clock.now_ns()
         )
-        stored = await self._thread("store", self._store, manifest, exported, rows, final)
+        rows = samples.x[measured], [symbols[index].span.symbol for index in samples.symbol[measured]]
+        trained = final.samples.directed(measured, final.model.scores(final.samples.x[measured]))
+        stored = await self._thread("store", self._store, manifest, exported, rows, trained)
         async with deps.finishing() as finish:
             pointer = await self._register(manifest, rules, good)
             self._lap("total", started_ns)
@@ -189,7 +193,7 @@ class _Run:
                 0.08 + 0.07 * number / len(loaded),
                 {"symbol": item.span.symbol, "bars": len(symbols[-1].bars)},
             )
-        samples = await self._thread("etl", pool, symbols)
+        samples = await self._thread("etl", pool, symbols, config)
         await self._report("samples", 0.15, {"samples": samples.n, "features": samples.x.shape[1]})
         return symbols, samples, digest
 
@@ -267,18 +271,29 @@ class _Run:
             live = await self._thread("parity", live_parity, vectors, symbols, config)
         return await self._thread("gate", gate.judge, evaluation, exported, streaming, live, deps.pipeline, config)
 
-    def _store(self, manifest: Manifest, exported: Exported, rows: Any, final: FinalModel) -> str:
-        """Write files and manifest, then load them back as inference will; the manifest's digest."""
-        config, store = self._config, self._deps.store
+    def _store(
+        self,
+        manifest: Manifest,
+        exported: Exported,
+        rows: tuple[npt.NDArray[np.float32], list[str]],
+        trained: npt.NDArray[np.float64],
+    ) -> str:
+        """Write files and manifest, then load them back as inference will; the manifest's digest.
+
+        Args:
+            rows: as the feature set gives them, and whose they are.
+            trained: the trained model's scores of them.
+        """
+        store = self._deps.store
         for raw in exported.files.values():
             store.put(raw)
         digest = store.put(encode_manifest(manifest))
-        served = load_model(manifest, store).predict(rows)
-        difference = float(np.max(np.abs(served - final.model.scores(rows))))
-        if digest != manifest.digest or not difference <= config.gate.max_abs_diff:
+        served = load_model(manifest, store).predict(*rows)
+        difference = float(np.max(np.abs(served - trained)))
+        if digest != manifest.digest or not difference <= exported.tolerance:
             raise ModelMismatch(
                 f"model {manifest.model_id} does not come back from the artifact store as it was trained",
-                expected=f"digest {manifest.digest}, scores within {config.gate.max_abs_diff:g}",
+                expected=f"digest {manifest.digest}, scores within {exported.tolerance:g}",
                 actual=f"digest {digest}, scores {difference:.3g} apart",
                 remedy="check the artifact folder and run the experiment again",
             )

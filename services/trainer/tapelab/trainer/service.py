@@ -16,6 +16,7 @@ from prometheus_client import Counter
 from tapelab.common import topics
 from tapelab.common.codec import encode
 from tapelab.common.errors import RegistryError, TapelabError
+from tapelab.common.experiments.config import Span, parse_config
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import load_pipeline
 from tapelab.common.runtime.publisher import Publisher
@@ -28,7 +29,6 @@ from tapelab.common.storage.jobs import Experiment, Finish, Jobs
 from tapelab.common.storage.ledger import PostgresLedger
 from tapelab.common.storage.postgres import apply_schema, create_pool
 from tapelab.common.storage.registry import Registry
-from tapelab.trainer.config import Span, parse_config
 from tapelab.trainer.files import AllowedFiles
 from tapelab.trainer.opening import open_source
 from tapelab.trainer.parity import live_vectors

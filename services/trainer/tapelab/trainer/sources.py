@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tapelab.common.errors import ConfigError, SourceError
+from tapelab.common.experiments.config import ExperimentConfig, Span
 from tapelab.common.instruments import Instruments
 from tapelab.common.sources.detect import open_tape
 from tapelab.quant.ticks import Ticks
-from tapelab.trainer.config import ExperimentConfig, Span
 from tapelab.trainer.files import AllowedFiles
 from tapelab.trainer.progress import Report
 

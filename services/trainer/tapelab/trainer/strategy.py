@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.serving.manifest import Calibration
 from tapelab.quant.backtest.costs import round_trip_cost_fractions
 from tapelab.quant.backtest.engine import run_backtest, sweep_thresholds
+from tapelab.quant.backtest.print_engine import PrintBacktest
 from tapelab.quant.backtest.results import BacktestResult
-from tapelab.trainer.config import ExperimentConfig
+from tapelab.quant.labels.meta import directed
 from tapelab.trainer.etl import SymbolData
 
 _Any = npt.NDArray[np.generic]
@@ -32,41 +36,63 @@ class Scorer(Protocol):
     """A model of any kind."""
 
     def scores(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Probability of up, shape ``(n,)``."""
+        """Scores, shape ``(n,)``: probabilities of up, or returns in the target's unit."""
         ...
 
 
 class Strategy(NamedTuple):
-    """A model and how its scores are traded: ``expected_return = slope * (score - 0.5)``."""
+    """A model and how its scores are traded."""
 
     model: Scorer
-    slope: float
-    threshold: float
+    calibration: Calibration
+    threshold: float = 0.0
 
-    def expected_return(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Fraction of the price, shape ``(n,)``."""
-        expected: npt.NDArray[np.float64] = self.slope * (self.model.scores(x) - 0.5)
-        return expected
+    def expected_return(self, data: SymbolData, rows: slice) -> npt.NDArray[np.float64]:
+        """Of a symbol's bars, as a fraction of the price."""
+        if rows.stop <= rows.start:
+            return np.empty(0)
+        scores = self.model.scores(data.features.values[rows])
+        if data.side is not None:
+            scores = directed(scores, data.side[rows])
+        return self.calibration.expected_return(scores, data.tick[rows])
 
 
 class SymbolPeriod(NamedTuple):
-    """One symbol's backtest over one period; ``ts_ns`` and ``day`` are those of its bars."""
+    """One symbol's backtest over one period.
+
+    ``ts_ns`` and ``day`` are those of its bars, ``timezone`` is its exchange's.
+    """
 
     symbol: str
     ts_ns: npt.NDArray[np.int64]
     day: npt.NDArray[np.int32]
     result: BacktestResult
+    timezone: str = "UTC"
 
 
-def calibration_slope(scores: npt.NDArray[np.float64], ret: npt.NDArray[np.float64]) -> float:
-    """Least squares of ``ret = slope * (score - 0.5)`` through the origin.
+def calibrate(
+    scores: npt.NDArray[np.float64],
+    ret: npt.NDArray[np.float64],
+    tick: npt.NDArray[np.float64],
+    config: ExperimentConfig,
+) -> Calibration:
+    """Least squares of ``ret = slope * (score - centre)`` through the origin, of scores in ticks times the tick.
 
-    At least 0: where scores and returns disagree, the model has no edge, and trading against it would be
-    a choice made on noise.
+    A regression's scores expect a return themselves, so that a slope of 1 says that they are right in size. One that
+    was trained net of costs predicts what is left of a return, and its slope finds the gross return again that the
+    decision rule holds against the costs: they are taken off once.
+
+    The slope is at least 0: where scores and returns disagree, the model has no edge, and trading against it would
+    be a choice made on noise.
     """
-    centred = scores - 0.5
+    plain = Calibration(slope=1.0)
+    if config.regression:
+        unit: Literal["fraction", "ticks"] = "ticks" if config.label.target == "ticks" else "fraction"
+        plain = Calibration(slope=1.0, centre=0.0, unit=unit)
+    centred = plain.expected_return(scores, tick)
     power = float(centred @ centred)
-    return max(0.0, float(centred @ ret) / power) if power > 0.0 else 0.0
+    slope = max(0.0, float(centred @ ret) / power) if power > 0.0 else 0.0
+    return msgspec.structs.replace(plain, slope=slope)
 
 
 def rows_between(data: SymbolData, start_ns: int, end_ns: int) -> slice:
@@ -88,25 +114,35 @@ def backtest_period(
     for data in symbols:
         rows = rows_between(data, start_ns, end_ns)
         bars = data.bars[rows]
-        columns, scaled = backtest_arguments(data, rows, strategy, config)
-        result = run_backtest(*columns, **scaled)
-        periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result))
+        result = backtest_rows(data, rows, strategy, config)[0]
+        periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result, data.timezone))
     return periods
 
 
+def backtest_rows(
+    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig
+) -> tuple[BacktestResult, PrintBacktest | None]:
+    """Trade some rows: bar by bar, or print by print where the data has the prints."""
+    columns, named = backtest_arguments(data, rows, strategy, config)
+    if data.orders is None:
+        return run_backtest(*columns, **named), None
+    done = data.orders.run(rows, columns, named)
+    return done.result, done
+
+
 def backtest_arguments(
-    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig, lots: float = 1.0
+    data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of ``run_backtest`` for some rows, by position and by name."""
-    expected = strategy.expected_return(data.features.values[rows]) if rows.stop > rows.start else np.empty(0)
-    columns = (*_market(data, rows), expected, config.decision_params(strategy.threshold), data.costs, lots)
+    expected = strategy.expected_return(data, rows)
+    params, lots = config.decision_params(strategy.threshold), config.backtest.lots
+    columns = (*_market(data, rows), expected, params, data.costs, lots)
     return columns, _named(data, rows)
 
 
 def choose_threshold(
     symbols: Sequence[SymbolData],
-    model: Scorer,
-    slope: float,
+    strategy: Strategy,
     config: ExperimentConfig,
     start_ns: int,
     end_ns: int,
@@ -119,7 +155,7 @@ def choose_threshold(
     scored, beyond = [], []
     for data in symbols:
         rows = rows_between(data, start_ns, end_ns)
-        expected = slope * (model.scores(data.features.values[rows]) - 0.5) if rows.stop > rows.start else np.empty(0)
+        expected = strategy.expected_return(data, rows)
         excess = np.abs(expected) - round_trip_costs(data, rows)
         beyond.append(excess[data.usable[rows] & (excess > 0.0)])
         scored.append((data, rows, expected))
@@ -127,16 +163,18 @@ def choose_threshold(
     if not len(edges):
         return 0.0
     thresholds = np.concatenate(([0.0], np.quantile(edges, _QUANTILES)))
-    net, trades = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64)
+    net, trades, lots = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64), config.backtest.lots
     for data, rows, expected in scored:
-        swept = sweep_thresholds(
-            thresholds,
-            *_market(data, rows),
-            expected,
-            config.decision_params(0.0),
-            data.costs,
-            **_named(data, rows),
-        )
+        market, named = (*_market(data, rows), expected), _named(data, rows)
+        if data.orders is not None:
+            # Every threshold makes orders of its own.
+            for k, threshold in enumerate(thresholds):
+                columns = (*market, config.decision_params(float(threshold)), data.costs, lots)
+                kpis = data.orders.run(rows, columns, named).result.kpis
+                net[k] += kpis.net_return
+                trades[k] += kpis.n_trades
+            continue
+        swept = sweep_thresholds(thresholds, *market, config.decision_params(0.0), data.costs, lots, **named)
         net += swept.net_return
         trades += swept.n_trades
     counts = trades >= _MIN_TUNE_TRADES
@@ -147,8 +185,7 @@ def choose_threshold(
 
 def relaxed_threshold(
     symbols: Sequence[SymbolData],
-    model: Scorer,
-    slope: float,
+    strategy: Strategy,
     rate: float,
     start_ns: int,
     end_ns: int,
@@ -158,7 +195,7 @@ def relaxed_threshold(
     for data in symbols:
         rows = rows_between(data, start_ns, end_ns)
         if rows.stop > rows.start:
-            expected = slope * (model.scores(data.features.values[rows]) - 0.5)
+            expected = strategy.expected_return(data, rows)
             beyond.append((np.abs(expected) - round_trip_costs(data, rows))[data.usable[rows]])
     edges = np.concatenate(beyond)
     # The rule asks for strictly more, and few trees give few different scores: take in the ties.
@@ -168,7 +205,9 @@ def relaxed_threshold(
 def _named(data: SymbolData, rows: slice) -> dict[str, Any]:
     """What fills pay besides, and what that scales with: a bar's volatility and its lots, known when it closes."""
     bars = data.bars[rows]
-    return {"frictions": data.frictions, "volatility": np.sqrt(bars["realised_var"]), "volume": bars["volume"]}
+    spread = None if data.spread is None else data.spread[rows]
+    scaled = {"volatility": np.sqrt(bars["realised_var"]), "volume": bars["volume"]}
+    return {"frictions": data.frictions, "spread": spread} | scaled
 
 
 def _market(data: SymbolData, rows: slice) -> _Market:

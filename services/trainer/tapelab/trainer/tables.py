@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.quant.validation.walk_forward import Fold
-from tapelab.trainer.config import ExperimentConfig
 from tapelab.trainer.dataset import Samples
 from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.labelling import training_weights
@@ -23,9 +23,9 @@ def write_samples(
 ) -> None:
     """One row per sample: identity, times, label, return, the features, and per fold the part it belongs to.
 
-    A regression's ``target``, and the ``weight`` that each row has as a training row among all of them, are
-    columns where the experiment asks for them. Columns ``fold_1`` .. ``fold_n`` hold ``train``, ``tune``,
-    ``test`` or null (purged, or later).
+    A regression's ``target``, the ``side`` that a meta-label judges, and the ``weight`` that each row has as a
+    training row among all of them, are columns where the experiment asks for them. Columns ``fold_1`` .. ``fold_n``
+    hold ``train``, ``tune``, ``test`` or null (purged, or later).
     """
     names = np.array([data.span.symbol for data in symbols])
     bar_seq = np.concatenate(
@@ -42,6 +42,8 @@ def write_samples(
     }
     if config.label.kind == "regression":
         columns["target"] = pa.array(samples.target)
+    if config.label.kind == "meta":
+        columns["side"] = pa.array(samples.side)
     weight = training_weights(
         [data.bars for data in symbols],
         samples.symbol,

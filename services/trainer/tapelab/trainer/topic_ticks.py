@@ -9,13 +9,13 @@ from typing import Final
 from tapelab.common import topics
 from tapelab.common.codec import identity, seq_range
 from tapelab.common.errors import ConfigError, GapError
+from tapelab.common.experiments.config import ExperimentConfig, Span
 from tapelab.common.instruments import Instruments
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.sequence import Sequencer, Verdict
 from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import CommonSettings
 from tapelab.quant.ticks import Ticks
-from tapelab.trainer.config import ExperimentConfig, Span
 from tapelab.trainer.progress import Report
 from tapelab.trainer.records import decoded
 from tapelab.trainer.sources import SymbolTicks, rows_before_cut, wanted

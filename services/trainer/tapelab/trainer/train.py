@@ -11,18 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.serving.normaliser import FittedNormaliser
 from tapelab.quant.validation.walk_forward import Fold, TuneSplit, purged_tune_split, purged_walk_forward
 from tapelab.trainer import gbdt, linear
-from tapelab.trainer.config import ExperimentConfig
 from tapelab.trainer.dataset import Samples, save_binary
 from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.labelling import training_weights
+from tapelab.trainer.normalising import fit_normaliser, scale
 from tapelab.trainer.strategy import (
     Scorer,
     Strategy,
     SymbolPeriod,
     backtest_period,
-    calibration_slope,
+    calibrate,
     choose_threshold,
 )
 
@@ -43,12 +45,21 @@ class FoldOutcome(NamedTuple):
 
 
 class FinalModel(NamedTuple):
-    """The model that is exported, fitted on the whole span with its last part to tune."""
+    """The model that is exported, fitted on the whole span with its last part to tune.
+
+    Args:
+        normaliser: fitted on its training rows; None where the features come ready.
+        samples, symbols: as the model reads them: scaled, if it has a normaliser.
+        train_slope: the calibration's slope on the rows it was trained on.
+    """
 
     model: gbdt.Gbdt
     strategy: Strategy
     split: TuneSplit
     train_slope: float
+    normaliser: FittedNormaliser | None
+    samples: Samples
+    symbols: Sequence[SymbolData]
 
 
 def split(samples: Samples, config: ExperimentConfig) -> list[Fold]:
@@ -76,11 +87,9 @@ def split(samples: Samples, config: ExperimentConfig) -> list[Fold]:
     parts = [(f"fold {k}", fold.train, fold.tune) for k, fold in enumerate(folds, start=1)]
     for of, train, tune in (*parts, ("the final fit", final.train, final.tune)):
         for name, rows in (("training", train), ("tune", tune)):
-            moved = rows[samples.moved[rows]]
-            ups = int(samples.up[moved].sum())
-            if not 0 < ups < len(moved):
-                downs = len(moved) - ups
-                raise _too_short(samples, config, f"the {name} part of {of} has {ups} ups and {downs} downs")
+            lacking = samples.lacking(rows)
+            if lacking:
+                raise _too_short(samples, config, f"the {name} part of {of} has {lacking}")
     return folds
 
 
@@ -115,26 +124,21 @@ def run_fold(
     Raises:
         Stopped: ``should_stop`` turned true.
     """
-    train, tune = _moved(samples, fold.train), _moved(samples, fold.tune)
+    samples, symbols, _ = normalised(samples, symbols, fold.train, config)
+    train, tune = samples.learnable(fold.train), samples.learnable(fold.tune)
     weight = row_weights(samples, train, symbols, config)
-    trees = gbdt.fit_arrays(
-        (samples.x[train], samples.up[train]),
-        (samples.x[tune], samples.up[tune]),
-        config.model,
-        num_threads,
-        should_stop,
-        weight,
+    trees = fit_trees(samples, train, tune, config, num_threads, should_stop, weight)
+    line = linear.fit(
+        samples.x[train], samples.y[train], c=config.model.linear_c, weight=weight, regression=config.regression
     )
-    line = linear.fit(samples.x[train], samples.up[train], c=config.model.linear_c, weight=weight)
 
     def set_up(model: Scorer) -> Strategy:
-        slope = calibration_slope(model.scores(samples.x[fold.tune]), samples.ret[fold.tune])
+        strategy = calibrated(model, samples, fold.tune, config)
         # The tune period for trading ends where purging ended it, so no position reaches into the test.
         end_ns = fold.test_start_ns - config.horizon_ns - config.latency_ns - config.embargo_ns
         if config.label.horizon_trades is not None:
             end_ns = int(samples.ts_start_ns[fold.tune].max()) + 1
-        threshold = choose_threshold(symbols, model, slope, config, fold.tune_start_ns, end_ns)
-        return Strategy(model, slope, threshold)
+        return strategy._replace(threshold=choose_threshold(symbols, strategy, config, fold.tune_start_ns, end_ns))
 
     model, baseline = set_up(trees), set_up(line)
     period = config, fold.test_start_ns, fold.test_end_ns
@@ -168,31 +172,69 @@ def fit_final(
         Stopped: ``should_stop`` turned true.
     """
     parts = split_final(samples, config)
-    train, tune = _moved(samples, parts.train), _moved(samples, parts.tune)
+    samples, symbols, normaliser = normalised(samples, symbols, parts.train, config)
+    train, tune = samples.learnable(parts.train), samples.learnable(parts.tune)
     weight = row_weights(samples, train, symbols, config)
     if weight is not None:
         whole = np.ones(samples.n)
         whole[train] = weight
         weight = whole
-    options = gbdt.parameters(config.model, num_threads)
+    options = gbdt.parameters(config.model, num_threads, regression=config.regression)
     data = save_binary(samples, config.features.names, options, binary, weight=weight)
     data.construct()
-    trees = gbdt.fit(data.subset(train.tolist()), data.subset(tune.tolist()), config.model, num_threads, should_stop)
-    slope = calibration_slope(trees.scores(samples.x[parts.tune]), samples.ret[parts.tune])
+    trees = gbdt.fit(
+        data.subset(train.tolist()),
+        data.subset(tune.tolist()),
+        config.model,
+        num_threads,
+        should_stop,
+        regression=config.regression,
+    )
+    strategy = calibrated(trees, samples, parts.tune, config)
     end_ns = int(samples.ts_start_ns.max()) + 1
-    threshold = choose_threshold(symbols, trees, slope, config, parts.tune_start_ns, end_ns)
-    train_slope = calibration_slope(trees.scores(samples.x[parts.train]), samples.ret[parts.train])
-    return FinalModel(trees, Strategy(trees, slope, threshold), parts, train_slope)
+    threshold = choose_threshold(symbols, strategy, config, parts.tune_start_ns, end_ns)
+    train_slope = calibrated(trees, samples, parts.train, config).calibration.slope
+    return FinalModel(trees, strategy._replace(threshold=threshold), parts, train_slope, normaliser, samples, symbols)
+
+
+def normalised(
+    samples: Samples, symbols: Sequence[SymbolData], train: Rows, config: ExperimentConfig
+) -> tuple[Samples, Sequence[SymbolData], FittedNormaliser | None]:
+    """Everything scaled by what the experiment's normaliser finds in the training rows, and what it found."""
+    fitted = fit_normaliser(samples, train, [data.span.symbol for data in symbols], config)
+    return *scale(samples, symbols, fitted), fitted
+
+
+def fit_trees(
+    samples: Samples,
+    train: Rows,
+    tune: Rows,
+    config: ExperimentConfig,
+    num_threads: int,
+    should_stop: Callable[[], bool],
+    weight: npt.NDArray[np.float64] | None,
+) -> gbdt.Gbdt:
+    """The trees of some rows, stopped early on others."""
+    return gbdt.fit_arrays(
+        (samples.x[train], samples.y[train]),
+        (samples.x[tune], samples.y[tune]),
+        config.model,
+        num_threads,
+        should_stop,
+        weight,
+        regression=config.regression,
+    )
+
+
+def calibrated(model: Scorer, samples: Samples, rows: Rows, config: ExperimentConfig) -> Strategy:
+    """A model with what its scores are worth on some rows."""
+    scores = samples.directed(rows, model.scores(samples.x[rows]))
+    return Strategy(model, calibrate(scores, samples.ret[rows], samples.tick[rows], config))
 
 
 def _sessions(samples: Samples, config: ExperimentConfig) -> npt.NDArray[np.int32] | None:
     """Trading days where the folds are cut between them."""
     return samples.day if config.validation.by == "session" else None
-
-
-def _moved(samples: Samples, rows: Rows) -> Rows:
-    """Rows whose price moved: the samples a classifier learns from."""
-    return rows[samples.moved[rows]]
 
 
 def row_weights(
@@ -214,12 +256,13 @@ def _too_short(samples: Samples, config: ExperimentConfig, detail: str) -> Sourc
     # The smallest part that must hold an up and a down, and one sample for each test period.
     smallest = validation.min_train * min(validation.tune_fraction, 1.0 - validation.tune_fraction)
     needed = math.ceil(max(2.0 / smallest, validation.n_folds / (1.0 - validation.min_train)))
-    purged_s = config.label.horizon_s + config.latency_ms / 1e3 + validation.embargo_s
+    gap = f"{config.latency_ms / 1e3 + validation.embargo_s:g} s and a label's reach ({config.label.reach})"
+    kinds = "different returns" if config.regression else "ups and downs"
     days = f" of {len(np.unique(samples.day))} trading days" if validation.by == "session" else ""
     return SourceError(
         "the span is too short for the validation",
-        expected=f"at least {needed} samples for {validation.n_folds} folds, with ups and downs in every training and "
-        f"tune part after {purged_s:g} s before each cut are purged"
+        expected=f"at least {needed} samples for {validation.n_folds} folds, with {kinds} in every training and "
+        f"tune part after what lies within {gap} before each cut is purged"
         + (", and a trading day for each part of each fold" if days else ""),
         actual=f"{samples.n} samples{days}" + (f", and {detail}" if detail else ""),
         remedy="take a longer span or a later cut, fewer folds, smaller bars, or a shorter horizon or embargo",

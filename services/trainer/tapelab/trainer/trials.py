@@ -11,7 +11,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.common.experiments.config import BacktestConfig, ExperimentConfig, Span
 from tapelab.common.storage.ledger import History, Trial
+from tapelab.quant.validation.effective_trials import correlation_of, effective_trials
 from tapelab.quant.validation.pbo import Overfitting, overfitting_probability
 from tapelab.quant.validation.sharpe import (
     deflated_sharpe,
@@ -21,7 +23,6 @@ from tapelab.quant.validation.sharpe import (
     probabilistic_sharpe,
     sharpe,
 )
-from tapelab.trainer.config import ExperimentConfig, Span
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -39,6 +40,7 @@ class Deflation(NamedTuple):
         deflated: probability that the true ratio is positive, given the trials.
         probabilistic: the same for a single trial.
         n_trials: configurations tried on shared data, this one included.
+        effective_trials: independent ones that they are worth; the ratio is deflated by this many, rounded up.
         trials_variance: variance of the trials' ratios per block: what they show, at least that of luck.
         expected_maximum: the ratio that the best of as many trials without skill would show.
         track_record: blocks after which the ratio would exceed zero at 95 %.
@@ -49,6 +51,7 @@ class Deflation(NamedTuple):
     deflated: float
     probabilistic: float
     n_trials: int
+    effective_trials: float
     trials_variance: float
     expected_maximum: float
     track_record: float
@@ -59,6 +62,7 @@ class Deflation(NamedTuple):
         """The report's section ``trials``."""
         return {
             "n_trials": self.n_trials,
+            "effective_trials": self.effective_trials,
             "counted_in": self.where or None,
             "deflated_sharpe": self.deflated,
             "probabilistic_sharpe": self.probabilistic,
@@ -79,6 +83,13 @@ def config_digest(config: ExperimentConfig, spans: Sequence[Span]) -> str:
     tried = msgspec.to_builtins(config)
     for field in _NOT_TRIED:
         del tried[field]
+    # What an experiment does not ask for is not there, so that older trials keep their digests.
+    if config.normaliser is None:
+        del tried["normaliser"]
+    if config.label.primary is None:
+        del tried["label"]["primary"]
+    if config.backtest == BacktestConfig():
+        del tried["backtest"]
     # More figures about the same model are no other model.
     del tried["validation"]["combinatorial"]
     tried |= {"feature_set_id": config.features.id, "symbols": sorted(span.symbol for span in spans)}
@@ -127,8 +138,9 @@ def make_trial(
 def deflate(returns: Floats, block_ns: int = 1, history: History | None = None) -> Deflation:
     """Discount the ratio of some returns per block by everything tried on their data.
 
-    The trials' variance is the larger of what the ledger shows and what luck alone gives, so that a
-    ledger full of near copies does not lower the bar.
+    What is discounted is the luck of the best of as many independent trials as the ledger's are worth. Their
+    variance is the larger of what the ledger shows and what luck alone gives, so that a ledger full of near
+    copies does not lower the bar.
 
     Args:
         history: of the ledger, this trial included; None where nothing counts trials.
@@ -141,13 +153,16 @@ def deflate(returns: Floats, block_ns: int = 1, history: History | None = None) 
         ratios = [ratio * math.sqrt(block_ns / length) for ratio, length in history.sharpes]
         if len(ratios) > 1:
             variance = max(variance, float(np.var(ratios, ddof=1)))
+    effective = effective_trials(n_trials, _correlations([] if history is None else history.recent))
+    independent = math.ceil(effective)
     skew, kurtosis = moments(returns)
     return Deflation(
-        deflated=deflated_sharpe(returns, n_trials=n_trials, trials_variance=variance),
+        deflated=deflated_sharpe(returns, n_trials=independent, trials_variance=variance),
         probabilistic=probabilistic_sharpe(returns),
         n_trials=n_trials,
+        effective_trials=effective,
         trials_variance=variance,
-        expected_maximum=expected_maximum_sharpe(n_trials, variance) if n > 1 else math.nan,
+        expected_maximum=expected_maximum_sharpe(independent, variance) if n > 1 else math.nan,
         track_record=minimum_track_record_length(sharpe(returns), skew=skew, kurtosis=kurtosis),
         overfitting=overfitting(history),
         where="" if history is None else history.where,
@@ -178,6 +193,41 @@ def overfitting(history: History | None) -> Overfitting:
         inside = (numbers >= first) & (numbers <= last)
         table[np.searchsorted(shared, numbers[inside]), column] = returns[inside]
     return overfitting_probability(table, n_blocks=16 if len(shared) >= 64 else 8)
+
+
+def _correlations(trials: Sequence[Trial]) -> Floats:
+    """Correlations of the trials' returns on the blocks that each pair shares; NaN where those are too few.
+
+    Shape ``(k, k)``. Trials whose blocks cannot be joined into the longest one's are not known, and neither are
+    those without returns.
+    """
+    longest = max((one.block_ns for one in trials), default=1)
+    series = [
+        _coarser(np.array(one.blocks, np.int64), np.array(one.returns), longest // one.block_ns)
+        if one.blocks and longest % one.block_ns == 0
+        else None
+        for one in trials
+    ]
+    found = np.full((len(trials), len(trials)), np.nan)
+    for i, left in enumerate(series):
+        for j, right in enumerate(series[:i]):
+            if left is not None and right is not None:
+                found[i, j] = found[j, i] = correlation_of(*_shared(left, right))
+    return found
+
+
+def _shared(left: tuple[Ints, Floats], right: tuple[Ints, Floats]) -> tuple[Floats, Floats]:
+    """Two trials' returns on the blocks between which both were looked at; 0 where one had no bar."""
+    first, last = max(left[0][0], right[0][0]), min(left[0][-1], right[0][-1])
+    blocks = np.union1d(left[0], right[0])
+    blocks = blocks[(blocks >= first) & (blocks <= last)]
+    columns = []
+    for numbers, returns in (left, right):
+        inside = (numbers >= first) & (numbers <= last)
+        column = np.zeros(len(blocks))
+        column[np.searchsorted(blocks, numbers[inside])] = returns[inside]
+        columns.append(column)
+    return columns[0], columns[1]
 
 
 def _coarser(numbers: Ints, returns: Floats, times: int) -> tuple[Ints, Floats]:

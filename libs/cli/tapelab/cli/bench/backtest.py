@@ -25,7 +25,9 @@ from tapelab.quant.backtest.fills import fills_after_latency
 
 #: Bars by number of thresholds: the peer holds one row of orders per threshold in memory.
 CASES: Final = ((1, 1_000_000), (16, 200_000), (256, 50_000))
-ROUNDS: Final = 5
+#: A run takes milliseconds, and a busy machine spoils single ones.
+ROUNDS: Final = 25
+PEER_ROUNDS: Final = 5
 SEED: Final = 20_240_610
 LATENCY_NS: Final = 200_000_000
 BARS_PER_DAY: Final = 5_000
@@ -136,7 +138,7 @@ def _measure(
         size[:, k] = np.where(change != 0.0, change, np.nan)
     path = folder / "orders.npz"
     np.savez(path, price=price, fill=fill, rate=one_side_costs(fill, _COSTS) / fill, size=size)
-    words = [peer.python, "-P", str(Path(backtest_vectorbt.__file__)), str(path), str(ROUNDS)]
+    words = [peer.python, "-P", str(Path(backtest_vectorbt.__file__)), str(path), str(min(ROUNDS, PEER_ROUNDS))]
     one_thread = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     try:
         done = subprocess.run(

@@ -6,13 +6,15 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from tapelab.cli.check.module import check_module, load_module
 from tapelab.cli.check.prefix import Leak
-from tapelab.cli.check.subjects import check_feature_sets, check_folds, check_tape
+from tapelab.cli.check.subjects import check_feature_sets, check_folds, check_normalisers, check_tape
 from tapelab.common.clock import SystemClock
+from tapelab.common.experiments.config import ExperimentConfig, load_config, parse_config
 from tapelab.common.instruments import load_instruments
 from tapelab.common.settings import CommonSettings
-from tapelab.trainer.config import ExperimentConfig, load_config, parse_config
 from tapelab.trainer.etl import compute
 from tapelab.trainer.opening import open_source
 
@@ -30,6 +32,7 @@ LABELS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "triple_barrier", "horizon_s": 60, "upper": 3, "lower": 3, "events": "cusum", "event_threshold": 1},
     {"kind": "triple_barrier", "horizon_trades": 200, "upper": 10, "lower": 10, "unit": "bps", "timeout": "sign"},
     {"kind": "regression", "horizon_s": 30, "target": "net"},
+    {"kind": "meta", "horizon_s": 30, "primary": {"feature": "flow_ewma_20", "threshold": 0.5}},
 )
 
 
@@ -88,6 +91,8 @@ def check_leakage(config_path: Path | None, module_path: Path | None, settings: 
         add(check_feature_sets(data.bars, data.costs.tick_size), of)
         if module is not None and module_path is not None:
             add(check_module(module, module_path.name, data.bars, data.labels.ts_end_ns), of)
+    raw = msgspec.structs.replace(config, feature_set="core_raw")
+    add(check_normalisers([compute(item, raw, instruments) for item in loaded], raw))
     for label in LABELS if config_path is None else (None,):
         tested = config if label is None else parse_config(DEFAULT | {"label": label})
         named = f", label {_named(tested)}"

@@ -15,12 +15,15 @@ import numpy.typing as npt
 from tapelab.cli.check.prefix import Leak, cuts, differing, first_leaks, other_bars, prefix_test
 from tapelab.cli.check.subjects import bleeding
 from tapelab.common.errors import ConfigError
+from tapelab.quant.backtest.fills import fills_not_after
 
 #: Functions that are looked for.
 FUNCTIONS: Final = ("features", "labels", "splits", "fills")
 _REMEDY: Final = "correct the module (docs/leakage.md describes its functions)"
 #: Rows whose fills are tested.
 _FILLS: Final = 40
+#: Numbers of bars stand in for prices this far apart, so that no spread or slippage makes one of another.
+_APART: Final = float(1 << 24)
 
 
 def load_module(path: Path) -> ModuleType:
@@ -178,12 +181,39 @@ def _pair(part: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
 def _check_fills(
     compute: Callable[[npt.NDArray[np.void]], npt.NDArray[Any]], subject: str, bars: npt.NDArray[np.void]
 ) -> list[Leak]:
-    """The fill of an order decided at a bar may not move with that bar or those before it."""
+    """The fill of an order decided at a bar may not move with that bar or those before it.
+
+    Every bar is tested by bars that are told by their numbers instead of their prices, which shows a fill at a price
+    as it is; some bars by other prices, which shows any other dependence.
+    """
+    day = bars["day"]
+    row = np.arange(len(bars))
+    after_day = np.append(np.flatnonzero(day[1:] != day[:-1]) + 1, len(bars))
+    taken = fills_not_after(
+        partial(_numbered, compute, bars), row, row, after_day[np.searchsorted(after_day, row, "right")]
+    )
+    if taken.any():
+        first = int(np.argmax(taken))
+        how = (
+            f"the fill is at a price of the bar that decided it, or of a bar before it; so are {int(taken.sum())} fills"
+        )
+        return [Leak(subject, "", first, int(bars["ts_close_ns"][first]), how)]
     whole = compute(bars)
-    followed = np.flatnonzero(bars["day"][:-1] == bars["day"][1:])
-    for row in followed[:: max(len(followed) // _FILLS, 1)].tolist():
-        after = compute(other_bars(bars, slice(None, row + 1)))
-        if bool(differing(whole[row : row + 1], after[row : row + 1])[0]):
+    followed = np.flatnonzero(day[:-1] == day[1:])
+    for at in followed[:: max(len(followed) // _FILLS, 1)].tolist():
+        after = compute(other_bars(bars, slice(None, at + 1)))
+        if bool(differing(whole[at : at + 1], after[at : at + 1])[0]):
             how = "the fill moves with prices of the bar that decided it, or of bars before it"
-            return [Leak(subject, "", row, int(bars["ts_close_ns"][row]), how)]
+            return [Leak(subject, "", at, int(bars["ts_close_ns"][at]), how)]
     return []
+
+
+def _numbered(
+    compute: Callable[[npt.NDArray[np.void]], npt.NDArray[Any]], bars: npt.NDArray[np.void], numbers: Any
+) -> npt.NDArray[np.float64]:
+    """Which bar each fill took its price from; NaN where it is not a bar's price as it is."""
+    told = bars.copy()
+    for name in ("open", "high", "low", "close", "vwap"):
+        told[name] = (numbers + 1.0) * _APART
+    taken = np.asarray(compute(told), np.float64) / _APART - 1.0
+    return np.where(taken == np.floor(taken), taken, np.nan)

@@ -56,7 +56,7 @@ def other_bars(bars: npt.NDArray[np.void], rows: slice) -> npt.NDArray[np.void]:
     rng = np.random.default_rng(_SEED)
     walk = np.exp(0.01 + np.cumsum(rng.normal(0.0, 2e-3, len(part))))
     for name in BAR_DTYPE.names or ():
-        if BAR_DTYPE[name] != np.float64:
+        if BAR_DTYPE[name] != np.float64 or name == "utc_offset_s":
             continue
         if name in ("open", "high", "low", "close", "vwap"):
             part[name] *= walk

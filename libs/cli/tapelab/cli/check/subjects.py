@@ -1,26 +1,33 @@
-"""What tapelab computes itself, put to the prefix test: bars, feature sets, labels, fills, decisions and folds."""
+"""What tapelab computes itself, put to the prefix test: bars, feature sets, normalisers, labels, fills, folds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from tapelab.cli.check.prefix import SHARES, Leak, differing, prefix_test
+from tapelab.common.experiments.config import ExperimentConfig, NormaliserConfig
 from tapelab.common.instruments import Instruments
+from tapelab.common.serving.normaliser import FittedNormaliser
 from tapelab.quant.backtest.engine import run_backtest
+from tapelab.quant.backtest.fills import fills_not_after
+from tapelab.quant.bars.rules import eligible
 from tapelab.quant.features import FEATURE_SETS, compute_features
 from tapelab.quant.labels.fixed_horizon import Labels
 from tapelab.quant.ticks import Ticks
-from tapelab.trainer.config import ExperimentConfig
 from tapelab.trainer.dataset import pool
-from tapelab.trainer.etl import SymbolData, compute
+from tapelab.trainer.etl import SymbolData, compute, order_fills
+from tapelab.trainer.normalising import fit_normaliser
 from tapelab.trainer.sources import SymbolTicks
 from tapelab.trainer.train import split
 
 _SEED = 20_240_611
+NORMALISERS: Final[tuple[Literal["zscore", "robust"], ...]] = ("zscore", "robust")
+Fit = Callable[..., FittedNormaliser | None]
 Times = npt.NDArray[np.int64]
 
 
@@ -82,13 +89,13 @@ def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instrum
             # A backtest ends flat, so its last row is not compared.
             sides = _sides(whole, config)[: n - 1], _sides(after, config)[: n - 1]
             note("decisions", "", sides[0] != sides[1], text)
-        _fills_before(item, whole, k, config, instruments, note)
+    _fills_before(item, whole, config, instruments, note)
     return {f"{kind} of {symbol}": list(leaks.values()) for kind, leaks in found.items()}
 
 
 def check_folds(symbols: Sequence[SymbolData], config: ExperimentConfig) -> dict[str, list[Leak]]:
     """The experiment's folds: no label of an earlier part may still be open when the next part begins."""
-    samples = pool(symbols)
+    samples = pool(symbols, config)
     leaks = []
     for number, fold in enumerate(split(samples, config), start=1):
         for name, rows, later in (("training", fold.train, fold.tune), ("tune", fold.tune, fold.test)):
@@ -97,6 +104,35 @@ def check_folds(symbols: Sequence[SymbolData], config: ExperimentConfig) -> dict
             )
             leaks += [leak] if leak else []
     return {"folds": leaks}
+
+
+def check_normalisers(
+    symbols: Sequence[SymbolData], config: ExperimentConfig, fit: Fit = fit_normaliser
+) -> dict[str, list[Leak]]:
+    """Normalisers that models fit: whatever the rows outside a training part are, its figures stay.
+
+    Args:
+        symbols: with the values of a raw feature set.
+        config: whose folds are taken.
+        fit: what fits the figures.
+    """
+    samples = pool(symbols, config)
+    folds = split(samples, config)
+    names = [data.span.symbol for data in symbols]
+    found: dict[str, list[Leak]] = {}
+    for kind in NORMALISERS:
+        asked = msgspec.structs.replace(config, normaliser=NormaliserConfig(kind=kind))
+        subject, leaks = f"normaliser {kind}", []
+        for number, fold in enumerate(folds, start=1):
+            outside = np.setdiff1d(np.arange(samples.n), fold.train)
+            x = samples.x.copy()
+            x[outside] = 1e3 * (1.0 + np.abs(x[outside]))
+            if fit(samples._replace(x=x), fold.train, names, asked) != fit(samples, fold.train, names, asked):
+                row = int(fold.test[0])
+                what = f"figures fitted for fold {number} change with rows that its training part does not hold"
+                leaks.append(Leak(subject, "", row, int(samples.ts_start_ns[row]), what))
+        found[subject] = leaks
+    return found
 
 
 def bleeding(
@@ -146,24 +182,18 @@ def _sides(data: SymbolData, config: ExperimentConfig) -> npt.NDArray[np.int8]:
 
 
 def _fills_before(
-    item: SymbolTicks, whole: SymbolData, k: int, config: ExperimentConfig, instruments: Instruments, note: Any
+    item: SymbolTicks, whole: SymbolData, config: ExperimentConfig, instruments: Instruments, note: Any
 ) -> None:
-    """A fill may not move when everything up to its decision is told at other prices."""
-    row = int(np.searchsorted(whole.bars["last_tick_seq"], item.span.first_seq + k, side="left"))
-    if row >= len(whole.bars):
-        return
-    last = int(whole.bars["last_tick_seq"][row])
-    ticks = item.ticks
-    seen_ns = np.maximum.accumulate(ticks.ts_event_ns)
-    decided_ns = int(whole.bars["ts_close_ns"][row])
-    later = np.flatnonzero(seen_ns > decided_ns + config.latency_ns)
-    if not len(later) or seen_ns[later[0]] >= whole.bars["session_close_ns"][row]:
-        return
-    price = ticks.price.copy()
-    price[: int(np.searchsorted(seen_ns, decided_ns, side="right"))] *= 1.01
-    after = compute(item._replace(ticks=ticks._replace(price=price)), config, instruments)
-    same = np.flatnonzero(after.bars["last_tick_seq"] == last)
-    if len(same):
-        moved = np.zeros(len(whole.bars), np.bool_)
-        moved[row] = bool(after.fill_price[same[0]] != whole.fill_price[row])
-        note("fills", "", moved, "the fill moves with prices of the bar that decided it, or of bars before it")
+    """No order may be filled at a print that was out when it was decided, at any bar."""
+    bars, symbol = whole.bars, item.span.symbol
+    counts = eligible(item.ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
+    tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
+
+    def rule(price: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return order_fills(bars, tick_ts, price, config)
+
+    close_ns = bars["session_close_ns"].copy()
+    early = fills_not_after(rule, bars["ts_close_ns"].copy(), tick_ts, close_ns)
+    note("fills", "", early, "the fill is at a print that was out when the bar decided")
+    # The rule that was tested is the one that the backtest trades at.
+    note("fills", "", differing(rule(tick_price), whole.fill_price), "the fill is not that of the rule")

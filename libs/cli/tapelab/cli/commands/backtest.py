@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import numpy as np
 import typer
 
-from tapelab.cli.backtest_report import summary_of, write_report
+from tapelab.cli.backtest_report import summary_of, told_trading, write_report
 from tapelab.cli.commands.connect import connected, run
 from tapelab.cli.commands.output import print_json, print_table
 from tapelab.cli.commands.tapes import ConfigDir, check_config_dir
@@ -21,6 +22,7 @@ from tapelab.common.serving.manifest import Manifest, decode_manifest
 from tapelab.common.storage.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
+    from tapelab.common.experiments.config import BacktestConfig, ExperimentConfig
     from tapelab.quant.backtest.latency import Latency
 
 
@@ -41,16 +43,28 @@ def backtest(
         Path | None, typer.Option(help="Measured latencies to draw from: a text file, one in ms a line.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    lots: Annotated[float, typer.Option(min=1e-9, max=1e9, help="Lots of a full position.")] = 1.0,
-    max_long: Annotated[float, typer.Option(min=0.0, help="Largest long position in lots.")] = math.inf,
-    max_short: Annotated[float, typer.Option(min=0.0, help="Largest short position in lots.")] = math.inf,
+    lots: Annotated[float | None, typer.Option(help="Lots of a full position, instead of the model's.")] = None,
+    max_long: Annotated[
+        float | None, typer.Option(help="Largest long position in lots, instead of the model's.")
+    ] = None,
+    max_short: Annotated[float | None, typer.Option(help="Largest short position, likewise.")] = None,
+    spread: Annotated[
+        str | None, typer.Option(help="What market orders cross: fixed, roll, corwin_schultz or effective.")
+    ] = None,
+    orders: Annotated[str | None, typer.Option(help="market or limit (passive), instead of the model's.")] = None,
+    fills: Annotated[str | None, typer.Option(help="bars or ticks: looked up bar by bar, or print by print.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="Lots ahead of a passive order: 20, 10x (mean prints), or inf.")
+    ] = None,
+    patience_s: Annotated[float | None, typer.Option(help="How long a passive order waits, in seconds.")] = None,
+    then: Annotated[str | None, typer.Option(help="After that: join (the best price anew) or market.")] = None,
     config_dir: ConfigDir = Path("config"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """KPIs, equity and trades of a model on a tape, by the decision rule and the steps of the live way."""
+    from tapelab.common.experiments.config import SourceConfig
     from tapelab.trainer.backtest import Settings, backtest_model, model_config, read_tape
     from tapelab.trainer.cli import make_folder
-    from tapelab.trainer.config import SourceConfig
 
     check_config_dir(config_dir)
     latency = _latency(latency_ms, latencies, seed)
@@ -60,13 +74,16 @@ def backtest(
     instruments = load_instruments(config_dir)
     manifest, store = _find(model)
     config = model_config(manifest)
+    asked = {"orders": orders, "fills": fills, "queue": queue, "patience_s": patience_s, "then": then}
+    asked |= {"lots": lots, "max_long": max_long, "max_short": max_short, "spread": spread}
+    traded = _traded(config, {name: value for name, value in asked.items() if value is not None})
 
     async def report(stage: str, fraction: float, data: dict[str, Any]) -> None:
         print(f"{fraction:4.0%} {stage}", file=sys.stderr)
 
     source = SourceConfig(kind="file", path=tape, format=format or None)
     loaded = asyncio.run(read_tape(config, instruments, source, symbol or (), report))
-    settings = Settings(threshold, latency, lots, max_long, max_short)
+    settings = Settings(threshold, latency, traded)
     done = [backtest_model(manifest, store, item, instruments, settings) for item in loaded]
     settled = {
         "model_id": manifest.model_id,
@@ -75,23 +92,47 @@ def backtest(
         "bars": config.bars,
         "threshold": manifest.decision.threshold if threshold is None else threshold,
         "latency_ms": _told(latency, config.latency_ms),
-        "lots": lots,
-        "max_long": max_long if math.isfinite(max_long) else None,
-        "max_short": max_short if math.isfinite(max_short) else None,
+        "trading": told_trading(traded),
+        "lots": traded.lots,
+        "max_long": traded.max_long,
+        "max_short": traded.max_short,
+        "spread": traded.spread,
     }
     summary = summary_of(done)
     files = write_report(out, settled, done)
     if as_json:
         print_json(settled | {"symbols": summary, "files": files, "out": str(out)})
         return
+    for item in summary:
+        if item["orders"]:
+            share, ratio = (_percent(item["orders"][name]) for name in ("maker_share", "fill_ratio"))
+            print(f"{item['symbol']}: {share} of the lots traded passively, {ratio} of the passive lots filled")
     names = ("net_pnl", "gross_pnl", "costs", "fees", "spread", "slippage", "n_trades", "hit_rate", "max_drawdown")
     rows = [(s["symbol"], s["currency"], *(_figure(s["kpis"][name]) for name in names)) for s in summary]
     print_table(("symbol", "money", *names), rows, empty="no symbol")
     print(f"{manifest.model_id}: written to {out}")
 
 
+def _traded(config: ExperimentConfig, asked: dict[str, Any]) -> BacktestConfig:
+    """How orders are traded: as the model was judged, or as asked; other orders begin from the defaults.
+
+    Raises:
+        ConfigError: the options do not fit each other.
+    """
+    from tapelab.common.experiments.config import parse_config
+
+    own = msgspec.to_builtins(config.backtest)
+    if "orders" in asked or "fills" in asked:
+        own = {name: own[name] for name in ("lots", "max_long", "max_short", "spread")}
+    return parse_config({"backtest": own | asked}, "the command line").backtest
+
+
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _told(latency: Latency | None, own_ms: float) -> dict[str, float]:

@@ -18,7 +18,6 @@ from tapelab.cli.commands.connect import run, stack_settings
 from tapelab.cli.commands.output import print_json, print_table
 from tapelab.cli.init import initialise
 from tapelab.cli.stack.layout import default_layout
-from tapelab.cli.stack.postgres import stop_orphan
 from tapelab.common.clock import SystemClock
 from tapelab.common.errors import ConfigError, TapelabError
 
@@ -115,6 +114,9 @@ def down() -> None:
     if owner is None:
         left = False
         if layout.postgres.is_dir():
+            # What the embedded stack needs is not installed where only the client is.
+            from tapelab.cli.stack.postgres import stop_orphan
+
             with layout.owned():  # so that no stack starts on it meanwhile
                 left = stop_orphan(layout.postgres)
         print("stopped PostgreSQL, which a killed run had left behind" if left else "no stack is running")

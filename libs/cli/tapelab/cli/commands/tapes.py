@@ -132,7 +132,7 @@ def _experiment_settings(config: Path, config_dir: Path) -> CommonSettings:
     Raises:
         ConfigError: the experiment does not fit, or it reads a stack and none is there.
     """
-    from tapelab.trainer.config import load_config
+    from tapelab.common.experiments.config import load_config
 
     check_config_dir(config_dir)
     kind = load_config(config).source.kind

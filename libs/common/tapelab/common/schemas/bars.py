@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One bar: who it belongs to, then the fields of ``BAR_DTYPE`` under the same names and units.
 
     ``spec`` is the bar specification (``tick:200``); ``seq`` is contiguous per symbol, stream and
-    lineage; ``tick_lineage`` is the lineage of the prints it was built from.
+    lineage; ``tick_lineage`` is the lineage of the prints it was built from. Fields with a default came later:
+    in a record of before they are NaN, which means unknown.
     """
 
     symbol: str
@@ -74,6 +76,14 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     signed_volume_5m: float
     n_5m: float
     rv_5m: float
+    rlp_volume: float = math.nan
+    large_volume: float = math.nan
+    large_signed_volume: float = math.nan
+    buy_agent_top3_share: float = math.nan
+    sell_agent_top3_share: float = math.nan
+    agent_net_buy_top3: float = math.nan
+    agent_net_sell_top3: float = math.nan
+    utc_offset_s: float = math.nan
 
     @classmethod
     def from_row(

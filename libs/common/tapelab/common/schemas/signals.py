@@ -14,7 +14,9 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
     ``side`` is the target position (-1 short, 0 flat, +1 long) and ``previous_side`` the one it
     replaces. ``signal_id`` is a function of the input position and the model, so an engine can use it as
-    its client order id. Returns and costs are fractions of the price. Past ``valid_until_ns`` (event
+    its client order id. ``score`` is the model's own figure: a probability of up, or of a regression the return it
+    predicts, in its own unit; 0.5 where no model was asked (``components`` is empty). Returns and costs are
+    fractions of the price. Past ``valid_until_ns`` (event
     time) a signal must not open a position; closing one is always right.
     Champion and challenger each hold a position of their own: ``role`` says whose changes.
     ``reason`` is ``edge``, ``flip``, ``exit``, ``session_end``, ``halt``, ``gap`` or ``model_change``.

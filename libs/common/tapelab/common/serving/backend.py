@@ -22,7 +22,10 @@ class BackendModel(Protocol):
         ...
 
     def scores(self, x: Matrix) -> Scores:
-        """Probability of up, shape ``(n,)``, of C-contiguous rows of shape ``(n, n_features)``."""
+        """Scores, shape ``(n,)``, of C-contiguous rows of shape ``(n, n_features)``.
+
+        Of a classifier the probability of up, of a regression the number it predicts.
+        """
         ...
 
 
@@ -30,7 +33,7 @@ def unreadable(what: str, raw: bytes, reason: str) -> ModelMismatch:
     """The error of a model file that a runtime cannot load."""
     return ModelMismatch(
         f"a model file cannot be loaded by {what}",
-        expected="a binary classifier as the trainer exports it",
+        expected="a binary classifier or a regression as the trainer exports it",
         actual=f"{len(raw)} bytes; {reason}",
         remedy="export the model again (tapelab train) and promote it",
     )

@@ -68,18 +68,18 @@ def _library() -> ctypes.CDLL:
 
 
 class LightGbmModel:
-    """A binary LightGBM model from the text of its ``model.txt``.
+    """A LightGBM model with one output from the text of its ``model.txt``.
 
     Raises:
         ModelMismatch: the text is not such a model.
     """
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, *, regression: bool = False) -> None:
         self._raw = raw
         self._library = library = _library()
         self._handle = handle = ctypes.c_void_p()
         self._out_len = ctypes.c_int64()
-        check_lightgbm_text("LightGBM", raw)
+        check_lightgbm_text("LightGBM", raw, regression=regression)
         self._call("LGBM_BoosterLoadModelFromString", raw, ctypes.byref(ctypes.c_int()), ctypes.byref(handle))
         weakref.finalize(self, library.LGBM_BoosterFree, handle)
         self._n_features = self._count("LGBM_BoosterGetNumFeature")
@@ -99,7 +99,7 @@ class LightGbmModel:
         return self._n_features
 
     def scores(self, x: Matrix) -> Scores:
-        """Probability of up, shape ``(n,)``; a row's score does not depend on its neighbours."""
+        """Scores, shape ``(n,)``; a row's score does not depend on its neighbours."""
         n = len(x)
         out = np.empty(n, np.float64)
         if n > _ROWS_ONE_BY_ONE:

@@ -10,12 +10,13 @@ _SIZES = re.compile(rb"^tree_sizes=([\d ]+)$", re.MULTILINE)
 _OBJECTIVE = re.compile(rb"^objective=(\w+)", re.MULTILINE)
 
 
-def check_lightgbm_text(what: str, raw: bytes) -> None:
-    """Check that it gives probabilities, and that every tree is as long as the header says.
+def check_lightgbm_text(what: str, raw: bytes, *, regression: bool = False) -> None:
+    """Check that its scores are what the manifest says, and that every tree is as long as the header says.
 
     Args:
         what: the runtime that is about to read it, for the message.
         raw: the file.
+        regression: its scores are returns; else they are probabilities.
 
     Raises:
         ModelMismatch: not LightGBM's text, or not all of it.
@@ -23,9 +24,11 @@ def check_lightgbm_text(what: str, raw: bytes) -> None:
     if not raw.startswith(b"tree\n"):
         raise unreadable(what, raw, f"it begins with {raw[:16]!r} instead of {b'tree'!r}")
     objective = _OBJECTIVE.search(raw)
-    if objective is None or objective.group(1) not in (b"binary", b"cross_entropy"):
+    fitting = (b"regression",) if regression else (b"binary", b"cross_entropy")
+    if objective is None or objective.group(1) not in fitting:
         shown = "no objective" if objective is None else f"objective {objective.group(1).decode(errors='replace')}"
-        raise unreadable(what, raw, f"it has {shown} instead of binary, whose scores are probabilities")
+        wanted = "regression, whose scores are returns" if regression else "binary, whose scores are probabilities"
+        raise unreadable(what, raw, f"it has {shown} instead of {wanted}")
     sizes = _SIZES.search(raw)
     if sizes is None:
         raise unreadable(what, raw, "it has no list of tree sizes")

@@ -8,12 +8,16 @@ digest.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from tapelab.common.errors import ModelMismatch
 from tapelab.common.serving.candidate import Candidate
+from tapelab.common.serving.normaliser import FittedNormaliser
+from tapelab.common.serving.primary import PrimaryRule
 
 Backend = Literal["lightgbm", "treelite", "onnxruntime"]
 
@@ -21,26 +25,44 @@ Backend = Literal["lightgbm", "treelite", "onnxruntime"]
 MODEL_TXT = "model.txt"
 MODEL_ONNX = "model.onnx"
 
+Number = TypeVar("Number", float, npt.NDArray[np.float64])
+
 
 class LabelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the score predicts: the probability that the return over ``horizon_ns`` is positive.
 
-    With ``triple_barrier``, that the upper barrier is reached before the lower one within that time. Everything
-    else about the label is in the manifest's ``training.config``.
+    With ``triple_barrier``, that the upper barrier is reached before the lower one within that time; with
+    ``regression``, the return itself, in the unit of the calibration; with ``meta``, that the return is positive,
+    judged from the side that ``primary`` takes (``quant.labels.meta.directed``). Everything else about the label is
+    in the manifest's ``training.config``.
     """
 
-    kind: Literal["sign_return", "triple_barrier"] = "sign_return"
+    kind: Literal["sign_return", "triple_barrier", "regression", "meta"] = "sign_return"
     horizon_ns: int
+    primary: PrimaryRule | msgspec.UnsetType = msgspec.UNSET
 
 
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """From score to expected return, a fraction of the price: ``slope * (score - 0.5)``."""
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """From score to expected return, a fraction of the price: ``slope * (score - centre)``.
+
+    ``centre`` is the score that expects nothing: 0.5 of a probability, 0 of a return. A score in ``ticks`` is worth
+    so many times the tick over the price. Defaults are left out of the bytes, so that models from before there
+    were others keep their digests.
+    """
 
     slope: float
+    centre: float = 0.5
+    unit: Literal["fraction", "ticks"] = "fraction"
 
-    def expected_return(self, score: float) -> float:
-        """The expected return of a score."""
-        return self.slope * (score - 0.5)
+    def expected_return(self, score: Number, tick: Number) -> Number:
+        """The expected return of a score.
+
+        Args:
+            score: one, or f64 ``(n,)``.
+            tick: tick size over the price at that moment; read by scores in ticks alone.
+        """
+        expected = self.slope * (score - self.centre)
+        return expected * tick if self.unit == "ticks" else expected
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +89,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         kind: library that trained it; ``architecture`` is the family (``gbdt``).
         feature_set, feature_set_id, feature_names: what the columns of its input are, in order.
         bar_spec: the bars the features were computed over.
-        normaliser: who scales the input; ``feature_set`` means that the features are ready as they come.
+        normaliser: who scales the input; ``feature_set`` means that the features are ready as they come, and figures
+            that they are scaled by these before every score.
         window: vectors a prediction looks at; 1 is the newest alone.
         training: symbols, spans (symbol, stream, first_seq, last_seq), data_digest, params, seed. JSON
             types with text keys, like ``metrics``.
@@ -83,7 +106,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     feature_set_id: str
     feature_names: tuple[str, ...]
     bar_spec: str
-    normaliser: str = "feature_set"
+    normaliser: Literal["feature_set"] | FittedNormaliser = "feature_set"
     window: int = 1
     label: LabelSpec
     calibration: Calibration

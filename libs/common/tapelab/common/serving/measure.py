@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -29,6 +30,7 @@ def measure_candidates(
     tolerance: float,
     clock: Clock,
     repeats: int = 100,
+    regression: bool = False,
 ) -> dict[str, Candidate]:
     """Time every runtime whose file is there, and hold its scores against the trained model's.
 
@@ -40,6 +42,7 @@ def measure_candidates(
         clock: times the calls.
         repeats: timed calls per batch size and round; the quietest of some rounds counts, since what shares the
             machine can only add to a time.
+        regression: scores are returns; else they are probabilities.
 
     Returns:
         one candidate per runtime, those that may not serve included, with the reason.
@@ -48,7 +51,13 @@ def measure_candidates(
     for backend, (name, _, _) in BACKENDS.items():
         if name in files:
             measured[backend] = _measure(
-                backend, files[name], np.ascontiguousarray(x, np.float32), reference, tolerance, clock, repeats
+                functools.partial(open_backend, backend, files[name], regression=regression),
+                backend,
+                np.ascontiguousarray(x, np.float32),
+                reference,
+                tolerance,
+                clock,
+                repeats,
             )
     return measured
 
@@ -71,10 +80,16 @@ def fastest(candidates: Mapping[str, Candidate]) -> str:
 
 
 def _measure(
-    backend: str, raw: bytes, x: Matrix, reference: Scores, tolerance: float, clock: Clock, repeats: int
+    load: Callable[[], BackendModel],
+    backend: str,
+    x: Matrix,
+    reference: Scores,
+    tolerance: float,
+    clock: Clock,
+    repeats: int,
 ) -> Candidate:
     try:
-        model = open_backend(backend, raw)
+        model = load()
         whole = model.scores(x)
     except ModelMismatch as error:
         return Candidate(

@@ -9,8 +9,8 @@ from tapelab.common.serving.backend import Matrix, Scores, unreadable
 
 
 class OnnxModel:
-    """A classifier in ONNX, whatever converter made it: one float32 input ``(n, n_features)`` and an output
-    of probabilities, ``(n, 2)`` by class or ``(n, 1)`` of up.
+    """A model in ONNX, whatever converter made it: one float32 input ``(n, n_features)`` and one output, of a
+    classifier probabilities ``(n, 2)`` by class or ``(n, 1)`` of up, of a regression numbers ``(n, 1)``.
 
     Trees in ONNX hold thresholds and leaves as float32, so scores differ a little from the trained model's;
     by how much is measured at export.
@@ -19,7 +19,7 @@ class OnnxModel:
         ModelMismatch: the bytes are not such a model.
     """
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, *, regression: bool = False) -> None:
         options = ort.SessionOptions()
         # More threads sum the trees of a lone row in parts, whose rounding depends on the batch's size.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -45,6 +45,8 @@ class OnnxModel:
                 "ONNX Runtime", raw, f"outputs {shown} instead of one tensor of probabilities (convert without ZipMap)"
             )
         self._output = outputs[0].name
+        if regression and outputs[0].shape[-1] != 1:
+            raise unreadable("ONNX Runtime", raw, f"an output {outputs[0].shape} instead of one number for each row")
 
     @property
     def n_features(self) -> int:
@@ -52,6 +54,6 @@ class OnnxModel:
         return self._n_features
 
     def scores(self, x: Matrix) -> Scores:
-        """Probability of up, shape ``(n,)``."""
-        (probabilities,) = self._session.run([self._output], {self._input: x})
-        return np.asarray(probabilities, np.float64).reshape(len(x), -1)[:, -1]
+        """Scores, shape ``(n,)``."""
+        (found,) = self._session.run([self._output], {self._input: x})
+        return np.asarray(found, np.float64).reshape(len(x), -1)[:, -1]

@@ -21,8 +21,8 @@ class TreeliteModel:
         ModelMismatch: the text is not such a model.
     """
 
-    def __init__(self, raw: bytes) -> None:
-        check_lightgbm_text("Treelite", raw)
+    def __init__(self, raw: bytes, *, regression: bool = False) -> None:
+        check_lightgbm_text("Treelite", raw, regression=regression)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.txt"
             path.write_bytes(raw)
@@ -37,7 +37,7 @@ class TreeliteModel:
         return int(self._model.num_feature)
 
     def scores(self, x: Matrix) -> Scores:
-        """Probability of up, shape ``(n,)``; a row's score does not depend on its neighbours."""
+        """Scores, shape ``(n,)``; a row's score does not depend on its neighbours."""
         # One thread: starting more costs longer than a micro-batch takes.
         predicted = treelite.gtil.predict(self._model, x.astype(np.float64), nthread=1)
         return np.asarray(predicted, np.float64).reshape(len(x), -1)[:, 0]

@@ -19,6 +19,19 @@ def day_number(day: date) -> int:
     return day.toordinal() - _EPOCH_ORDINAL
 
 
+def utc_offset_ns(ts_ns: npt.NDArray[np.int64], zone: str) -> npt.NDArray[np.int64]:
+    """What a zone's wall clock was ahead of UTC at event times, in nanoseconds, shape ``(n,)``."""
+    # No zone changes its clock within a quarter of an hour.
+    quarters, inverse = np.unique(ts_ns // (HOUR_NS // 4), return_inverse=True)
+    tz = ZoneInfo(zone)
+    offsets = np.empty(len(quarters), np.int64)
+    for i, quarter in enumerate(quarters.tolist()):
+        offset = datetime.fromtimestamp(quarter * 900, tz).utcoffset()
+        offsets[i] = 0 if offset is None else int(offset.total_seconds()) * 1_000_000_000
+    found: npt.NDArray[np.int64] = offsets[inverse]
+    return found
+
+
 def to_utc_ns(local_ns: npt.NDArray[np.int64], zone: str) -> npt.NDArray[np.int64]:
     """UTC times of local wall-clock times.
 

@@ -40,16 +40,30 @@ class BarBuilder:
       prints, both 0 below two prints.
     - ``vwap`` is dollar / volume, the close where no volume traded.
     - ``*_agent_hhi`` is the sum of squared shares of the bar's volume by agent, over prints whose agent is
-      known (not 0); NaN where none is, or where those traded no volume.
+      known (not 0); NaN where none is, or where those traded no volume. ``*_agent_top3_share`` is the share of
+      the same volume that the three largest agents took.
+    - ``agent_net_buy_top3`` is bought less sold volume of the three agents that added most to their position in
+      the bar, ``agent_net_sell_top3`` sold less bought of the three that shed most, both in lots and 0 or more:
+      what traders read off the brokers' balances. All agents' nets sum to zero where all are known, so a
+      difference says on which side fewer hands move more. NaN unless known agents bought and sold.
+    - ``rlp_volume`` is that of prints with the flag or the trade type RLP: a retail order that a retail liquidity
+      provider of B3 took outside the queue. Such prints bear no aggressor. They are in bars where the
+      instrument's ``bar_trade_types`` list 13.
+    - ``large_volume`` is that of large prints: volume at least ``LARGE_TIMES`` the mean volume of the day's earlier
+      eligible prints, of which there must be ``LARGE_AFTER`` (see :mod:`~tapelab.quant.bars.rules`; size tells the
+      informed apart in Easley & O'Hara 1987, Price, trade size, and information in securities markets, JFE 19).
+      ``large_signed_volume`` is that of its buyer aggressors less that of its seller aggressors. A print is what
+      the venue reports: an order that sweeps many small resting ones prints small.
     - Trailing measures cover the day's prints up to the bar's last with clock in ``(ts_close - w, ts_close]``;
       sums are differences of running sums since the day's start, ``ret`` is log(close / first price in the
       window), and all are 0 over an empty window. ``n_*`` counts prints.
+    - ``utc_offset_s`` is what the exchange's wall clock is ahead of UTC at the session's open.
     - A session's last bar has n = 0 where nothing was pending: its prices are the last price, its sums 0,
       its ``ts_open_ns`` the close and ``first_tick_seq`` = ``last_tick_seq`` + 1.
     - ``book_seq`` is that of the chunk which brought the bar's last print.
     - ``FIRST_OF_DAY`` marks the first bar of a specification on a day, ``AFTER_GAP`` the first after a reset.
 
-    Apart from the agent concentrations every field is finite for finite sums.
+    Apart from the figures by agent every field is finite for finite sums.
 
     Args:
         specs: what to build, at least one, no two equal.
@@ -161,7 +175,7 @@ class BarBuilder:
             if self._state.day["day"][0]:
                 self._finish()
             following = self._calendar.session_on_or_after(session.close_ns)
-            self._state.begin(*session, following.open_ns)
+            self._state.begin(*session, following.open_ns, self._calendar.utc_offset_s(session.open_ns))
 
     def _finish(self) -> None:
         self._call(_EMPTY_COLUMNS, 0, 0, 0, True)

@@ -1,9 +1,9 @@
 """The bar recurrence: one pass over a chunk of prints for any number of specifications.
 
 The pass works in blocks. A block's eligible prints are first found and appended to the day's ring with
-their event-time clock and running sums, once for all specifications; then each specification walks over
-them with its accumulators in registers. Every sum runs print by print from the bar's (or the day's) first,
-so neither chunks nor blocks show in the results.
+their event-time clock and running sums, and their agents numbered, once for all specifications; then each
+specification walks over them with its accumulators in registers. Every sum runs print by print from the
+bar's (or the day's) first, so neither chunks nor blocks show in the results.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from typing import Any, Final
 import numpy as np
 
 from tapelab.quant._numba import njit
-from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LAST_TS_NS
+from tapelab.quant.bars.participants import add_agents, agent_figures, name_agents
+from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LARGE_AFTER, LARGE_TIMES, LAST_TS_NS, RLP_FLAG, RLP_TYPE
 from tapelab.quant.bars.state import (
     BLOCK,
     DOLLAR,
+    LARGE_MARK,
     LONGEST_NS,
     RING_PRICE,
     RING_RV,
     RING_SIGNED,
     RING_VOLUME,
+    RLP_MARK,
     SIDE_SHARES,
     TICK,
     TIME,
     VOLUME,
-    agent_hash,
 )
 from tapelab.quant.dtypes import TRAILING_WINDOWS, BarFlag
 
@@ -40,8 +42,6 @@ _SESSION_END: Final = int(BarFlag.SESSION_END)
 _INF: Final = math.inf
 _W1, _W5, _W30, _W300 = (ns for _, ns in TRAILING_WINDOWS)
 
-_agent_hash: Final = njit(agent_hash)
-
 
 @njit
 def _room(
@@ -51,8 +51,9 @@ def _room(
     for k in range(len(specs)):
         if out_n[k] + prints + 1 > out.shape[1]:
             return OUT_FULL
-        if max(specs[k].buy_agents, specs[k].sell_agents) + prints > agents:
-            return AGENTS_FULL
+    # Every print may bring two agents; one place is the unknown ones', one lies past each list's end.
+    if day.agents + 2 * prints + 2 > agents:
+        return AGENTS_FULL
     end = day.ring_end
     size = len(ring_ts)
     if end + prints <= size:
@@ -104,46 +105,9 @@ def _window(w: int, width_ns: int, ts_close_ns: int, end: int, left: Any, ring_t
 
 
 @njit
-def _concentration(count: int, at: Any, volumes: Any, slots: Any) -> float:
-    """Herfindahl index of the agents' volumes, NaN without any; empties the map."""
-    total = 0.0
-    squares = 0.0
-    for i in range(count):
-        total += volumes[i]
-        squares += volumes[i] * volumes[i]
-        slots[at[i]] = 0
-    return squares / (total * total) if total > 0.0 else np.nan
-
-
-@njit
-def _add_agents(
-    agent: Any, block: Any, start: int, stop: int, count: int, ids: Any, at: Any, volumes: Any, slots: Any
-) -> int:
-    """Add some prints' volumes to their agents; the number of agents afterwards."""
-    mask = len(slots) - 1
-    for j in range(start, stop):
-        who = agent[block[j].row]
-        if who == 0:
-            continue
-        v = block[j].volume
-        slot = _agent_hash(who) & mask
-        while slots[slot] != 0 and ids[slots[slot] - 1] != who:
-            slot = (slot + 1) & mask
-        if slots[slot] == 0:
-            slots[slot] = count + 1
-            ids[count] = who
-            at[count] = slot
-            volumes[count] = v
-            count += 1
-        else:
-            volumes[slots[slot] - 1] += v
-    return count
-
-
-@njit
 def _emit(
     bar: Any, flags: int, ts_close_ns: int, last_seq: int, book_seq: int, end: int, day: Any, spec: Any,
-    left: Any, ring_ts: Any, ring: Any, agent_at: Any, agent_volumes: Any, agent_slots: Any,
+    left: Any, ring_ts: Any, ring: Any, agent_volumes: Any, agent_lists: Any,
 ) -> None:  # fmt: skip
     """Write the pending bar, whose last print sits before ``end`` in the ring, and begin the next."""
     if spec.after_gap != 0:
@@ -184,8 +148,13 @@ def _emit(
     bar.dt_mean_s = dt_mean_ns * 1e-9
     bar.dt_var_s2 = dt_var_ns2 * 1e-18
     bar.realised_var = spec.realised_var
-    bar.buy_agent_hhi = _concentration(spec.buy_agents, agent_at[0], agent_volumes[0], agent_slots[0])
-    bar.sell_agent_hhi = _concentration(spec.sell_agents, agent_at[1], agent_volumes[1], agent_slots[1])
+    bar.utc_offset_s = day.utc_offset_s
+    bar.rlp_volume = spec.rlp_volume
+    bar.large_volume = spec.large_volume
+    bar.large_signed_volume = spec.large_signed_volume
+    agent_figures(
+        bar, agent_lists[0, : spec.buy_agents], agent_lists[1, : spec.sell_agents], agent_volumes[0], agent_volumes[1]
+    )
     # fmt: off
     bar.ret_1s, bar.volume_1s, bar.signed_volume_1s, bar.n_1s, bar.rv_1s = _window(
         0, _W1, ts_close_ns, end, left, ring_ts, ring)
@@ -218,6 +187,9 @@ def _emit(
     spec.sell_volume = 0.0
     spec.dt_square_ns2 = 0.0
     spec.realised_var = 0.0
+    spec.rlp_volume = 0.0
+    spec.large_volume = 0.0
+    spec.large_signed_volume = 0.0
 
 
 @njit
@@ -239,7 +211,7 @@ def _append(
     ts_ns: Any, price: Any, volume: Any, aggressor: Any, trade_type: Any, flags: Any, hole_from: int, hole_to: int,
     allowed: Any, day: Any, ring_ts: Any, ring: Any, block: Any,
 ) -> Any:  # fmt: skip
-    """Append a block's eligible prints to the ring: (prints, rows taken, DONE or OTHER_SESSION).
+    """Append a block's eligible prints to the ring: (prints, of them marked, rows taken, DONE or OTHER_SESSION).
 
     The columns are those of the block. Indices count from zero on fresh slices here and in ``_walk``, which
     spares the compiler a sign check per access.
@@ -259,7 +231,9 @@ def _append(
     to_signed, to_rv = ring[RING_SIGNED, end:], ring[RING_RV, end:]
     before = last
     taken, status = len(ts_ns), DONE
+    earlier = float(day.prints)
     changes = 0
+    marked = 0
     m = 0
     for i in range(len(ts_ns)):
         t = ts_ns[i]
@@ -289,6 +263,11 @@ def _append(
         last = p
         side = np.uint8(aggressor[i])
         bought, sold = v * SIDE_SHARES[side, 0], v * SIDE_SHARES[side, 1]
+        marks = RLP_MARK * (((flags[i] & RLP_FLAG) != 0) | (trade_type[i] == RLP_TYPE))
+        marks |= LARGE_MARK * ((earlier >= LARGE_AFTER) & (v * earlier >= LARGE_TIMES * sum_volume) & (v > 0.0))
+        block[marked].marked = m
+        marked += marks != 0
+        earlier += 1.0
         sum_volume += v
         sum_signed += bought - sold
         to_clock[m] = clock
@@ -302,17 +281,33 @@ def _append(
         print_.sold = sold
         print_.square = 0.0
         print_.side = aggressor[i]
+        print_.marks = marks
         m += 1
     day.clock_ns = clock
     day.ring_end = end + m
+    day.prints += m
     _add_squares(before, changes, m, sum_rv, to_price, to_rv, block)
-    return m, taken, status
+    return m, marked, taken, status
+
+
+@njit
+def _add_marked(block: Any, at: int, marked: int, stop: int, spec: Any) -> int:
+    """Add the volumes of marked prints before place ``stop``; the first of the list that is left."""
+    while at < marked and block[at].marked < stop:
+        print_ = block[block[at].marked]
+        if print_.marks & RLP_MARK:
+            spec.rlp_volume += print_.volume
+        if print_.marks & LARGE_MARK:
+            spec.large_volume += print_.volume
+            spec.large_signed_volume += print_.bought - print_.sold
+        at += 1
+    return at
 
 
 @njit
 def _walk(
-    buy_agent: Any, sell_agent: Any, m: int, base: int, first_seq: int, book_seq: int, day: Any, spec: Any, left: Any,
-    ring_ts: Any, ring: Any, agent_ids: Any, agent_at: Any, agent_volumes: Any, agent_slots: Any, block: Any, out: Any,
+    m: int, marked: int, base: int, first_seq: int, book_seq: int, day: Any, spec: Any, left: Any, ring_ts: Any,
+    ring: Any, agent_volumes: Any, agent_lists: Any, block: Any, out: Any,
 ) -> int:  # fmt: skip
     """Take a block's prints, which begin at ``base`` in the ring, into one specification's bars; bars closed."""
     kind, threshold, interval_ns = spec.kind, spec.threshold, spec.interval_ns
@@ -326,6 +321,7 @@ def _walk(
     bucket_end = spec.bucket_end_ns
     closed = 0
     start = 0  # first print of the block whose agents are not counted yet
+    mark = 0  # first of the list of marked prints that is not
     for j in range(m + 1):
         # A volume, dollar or tick bar closes after its last print, a time bar before the next one: both are
         # seen here, ahead of print j; the last turn only closes.
@@ -342,20 +338,17 @@ def _walk(
             spec.buy_volume, spec.sell_volume = buy_volume, sell_volume
             spec.dt_square_ns2, spec.realised_var = dt_square, rv
             spec.bucket_end_ns = bucket_end
-            spec.buy_agents = _add_agents(
-                buy_agent, block, start, j, spec.buy_agents, agent_ids[0], agent_at[0], agent_volumes[0],
-                agent_slots[0],
+            spec.buy_agents, spec.sell_agents = add_agents(
+                block, start, j, spec.buy_agents, spec.sell_agents, agent_lists[0], agent_lists[1], agent_volumes[0],
+                agent_volumes[1],
             )  # fmt: skip
-            spec.sell_agents = _add_agents(
-                sell_agent, block, start, j, spec.sell_agents, agent_ids[1], agent_at[1], agent_volumes[1],
-                agent_slots[1],
-            )  # fmt: skip
+            mark = _add_marked(block, mark, marked, j, spec)
             start = j
             if ready:
                 _emit(
                     out[closed], 0, bucket_end if kind == TIME else clocks[j],
                     first_seq + block[j - 1].row if j > 0 else day.last_seq, book_seq if j > 0 else day.book_seq,
-                    base + j, day, spec, left, ring_ts, ring, agent_at, agent_volumes, agent_slots,
+                    base + j, day, spec, left, ring_ts, ring, agent_volumes, agent_lists,
                 )  # fmt: skip
                 closed += 1
                 n = buy_n = sell_n = up = down = 0
@@ -397,8 +390,8 @@ def _walk(
 def advance(
     ts_ns: Any, price: Any, volume: Any, aggressor: Any, trade_type: Any, flags: Any, buy_agent: Any,
     sell_agent: Any, row: int, first_seq: int, book_seq: int, hole_from: int, hole_to: int, finish: bool,
-    allowed: Any, days: Any, specs: Any, left: Any, ring_ts: Any, ring: Any, agent_ids: Any, agent_at: Any,
-    agent_volumes: Any, agent_slots: Any, block: Any, out: Any, out_n: Any,
+    allowed: Any, days: Any, specs: Any, left: Any, ring_ts: Any, ring: Any, agent_ids: Any, agent_slots: Any,
+    agent_volumes: Any, agent_lists: Any, block: Any, out: Any, out_n: Any,
 ) -> Any:  # fmt: skip
     """Take prints ``row..`` of a chunk; with ``finish``, close the current session after them.
 
@@ -420,20 +413,20 @@ def advance(
     n = len(ts_ns)
     while row < n:
         stop = min(row + BLOCK, n)
-        status = _room(stop - row, day, specs, left, ring_ts, ring, agent_ids.shape[2], out, out_n)
+        status = _room(stop - row, day, specs, left, ring_ts, ring, len(agent_ids), out, out_n)
         if status != DONE:
             return row, status
         base = day.ring_end
-        m, taken, status = _append(
+        m, marked, taken, status = _append(
             ts_ns[row:stop], price[row:stop], volume[row:stop], aggressor[row:stop], trade_type[row:stop],
             flags[row:stop], hole_from, hole_to, allowed, day, ring_ts, ring, block,
         )  # fmt: skip
         if m > 0:
+            name_agents(buy_agent[row:stop], sell_agent[row:stop], m, day, agent_ids, agent_slots, block)
             for k in range(len(specs)):
                 out_n[k] += _walk(
-                    buy_agent[row:stop], sell_agent[row:stop], m, base, first_seq + row, book_seq, day, specs[k],
-                    left[k], ring_ts, ring, agent_ids[k], agent_at[k], agent_volumes[k], agent_slots[k], block,
-                    out[k, out_n[k] :],
+                    m, marked, base, first_seq + row, book_seq, day, specs[k], left[k], ring_ts, ring,
+                    agent_volumes[k], agent_lists[k], block, out[k, out_n[k] :],
                 )  # fmt: skip
             day.last_seq = first_seq + row + block[m - 1].row
             day.book_seq = book_seq
@@ -441,13 +434,13 @@ def advance(
         if status != DONE:
             return row, status
     if finish and day.day != 0:
-        status = _room(0, day, specs, left, ring_ts, ring, agent_ids.shape[2], out, out_n)
+        status = _room(0, day, specs, left, ring_ts, ring, len(agent_ids), out, out_n)
         if status != DONE:
             return row, status
         for k in range(len(specs)):
             _emit(
                 out[k, out_n[k]], _SESSION_END, day.close_ns, day.last_seq, day.book_seq, day.ring_end, day, specs[k],
-                left[k], ring_ts, ring, agent_at[k], agent_volumes[k], agent_slots[k],
+                left[k], ring_ts, ring, agent_volumes[k], agent_lists[k],
             )  # fmt: skip
             out_n[k] += 1
         day.day = 0

@@ -1,4 +1,4 @@
-"""Bars of a whole tape without trailing windows and agents: what charts and comparisons need, several times faster."""
+"""Bars without trailing windows and agents: what charts and comparisons need, several times faster."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from tapelab.quant.bars import plain_kernel as kernel
 from tapelab.quant.bars.kernel import DONE, OUT_FULL
+from tapelab.quant.bars.plain_sums import INF_BITS
 from tapelab.quant.bars.rules import trade_type_table
 from tapelab.quant.bars.spec import BAR_KINDS, BarSpec
-from tapelab.quant.bars.state import BEFORE_ALL, BLOCK, DAY_DTYPE, SIDE_SHARES
+from tapelab.quant.bars.state import BEFORE_ALL
 from tapelab.quant.calendar import SessionCalendar
-from tapelab.quant.dtypes import BAR_DTYPE
+from tapelab.quant.dtypes import BAR_DTYPE, TICK_COLUMNS
 from tapelab.quant.ticks import Ticks
 
 #: Fields of :data:`~tapelab.quant.dtypes.BAR_DTYPE` that a plain bar has.
@@ -24,22 +25,106 @@ PLAIN_FIELDS: Final = (
 )  # fmt: skip
 PLAIN_BAR_DTYPE: Final = np.dtype([(name, BAR_DTYPE[name]) for name in PLAIN_FIELDS])
 
-_BITS: Final = {"high": "high_bits", "low": "low_bits"}
-#: The same with high and low as bit patterns, as the kernel finds them.
-_OUT_DTYPE: Final = np.dtype(
-    [(_BITS.get(name, name), "<i8" if name in _BITS else BAR_DTYPE[name]) for name in PLAIN_FIELDS]
-)
-_OUT_ROWS: Final = 16 * BLOCK
 
-_STATE_DTYPE: Final = np.dtype(
-    [
-        *((name, "<i8") for name in ("kind", "interval_ns", "seq", "bar_day", "n", "buy_n", "sell_n", "first_seq")),
-        *((name, "<i8") for name in ("ts_open_ns", "bucket_end_ns", "high_bits", "low_bits", "last_bits")),
-        *((name, "<f8") for name in ("threshold", "open", "last", "volume", "dollar", "buy_volume", "sell_volume")),
-    ]
-)
+class PlainBars:
+    """Closes bars of one specification over one symbol's prints, with the plain fields only.
 
-_ROWS: Final = np.arange(BLOCK)
+    The bars are those of a :class:`~tapelab.quant.bars.builder.BarBuilder` given the same prints, field by field and
+    bit for bit, however the prints are cut into chunks. What is carried from chunk to chunk does not grow.
+
+    Args:
+        spec: what closes a bar.
+        calendar: the symbol's sessions.
+        bar_trade_types: trade types that enter bars.
+
+    Raises:
+        ValueError: trade types outside 0..255.
+    """
+
+    def __init__(self, spec: BarSpec, calendar: SessionCalendar, bar_trade_types: Collection[int]) -> None:
+        self._spec = spec
+        self._calendar = calendar
+        self._allowed = trade_type_table(bar_trade_types)
+        self._small = self._out = np.empty(_OUT_ROWS, PLAIN_BAR_DTYPE)
+        self._bytes = self._small.view(np.uint8)
+        self._taken = 0
+        self._pieces: list[npt.NDArray[np.void]] = []
+        self.new_stream()
+
+    def new_stream(self) -> None:
+        """Forget everything; bars count from zero."""
+        self._state = state = np.zeros(1, kernel.PLAIN_STATE_DTYPE)
+        state["kind"] = BAR_KINDS.index(self._spec.kind)
+        state["threshold"] = self._spec.threshold
+        state["interval_ns"] = self._spec.interval_ns
+        state["low_bits"] = INF_BITS
+        state["first_type"], state["last_type"] = _first_run(self._allowed)
+        for name in ("open_ns", "close_ns", "next_open_ns", "clock_ns"):
+            state[name] = BEFORE_ALL
+
+    def update(self, ticks: Ticks, first_seq: int) -> npt.NDArray[np.void]:
+        """Take the next prints.
+
+        Args:
+            ticks: the symbol's next prints; may span days.
+            first_seq: sequence number of the first.
+
+        Returns:
+            The bars that closed: :data:`PLAIN_BAR_DTYPE`, shape ``(closed,)``.
+        """
+        columns = _columns(ticks)
+        row = 0
+        while True:
+            row, self._taken, status = kernel.advance_plain(
+                *columns, row, first_seq, self._allowed, self._state, self._out, self._taken
+            )
+            if status == DONE:
+                return self._take()
+            if status == OUT_FULL:
+                self._flush()
+            else:
+                self._enter(int(ticks.ts_event_ns[row]))
+
+    def end_tape(self) -> npt.NDArray[np.void]:
+        """No print follows: close the current session, if there is one. Returns as :meth:`update`."""
+        self._finish()
+        return self._take()
+
+    def _enter(self, ts_ns: int) -> None:
+        """Make the session of this time current, or note that it lies in none."""
+        state = self._state[0]
+        session = self._calendar.session_at(ts_ns)
+        if session is None:
+            state["hole_from"], state["hole_to"] = ts_ns, self._calendar.session_on_or_after(ts_ns).open_ns
+            return
+        self._finish()
+        state["day"], state["open_ns"], state["close_ns"] = session
+        state["next_open_ns"] = self._calendar.session_on_or_after(session.close_ns).open_ns
+        state["clock_ns"] = BEFORE_ALL
+
+    def _finish(self) -> None:
+        if self._state["day"][0]:
+            if self._taken == len(self._out):
+                self._flush()
+            kernel.finish_plain(self._state, self._out, self._taken)
+            self._taken += 1
+
+    def _flush(self) -> None:
+        # Of a long tape every bar is copied once, when all are there.
+        self._pieces.append(self._out[: self._taken])
+        self._out, self._taken = np.empty(_PIECE_ROWS, PLAIN_BAR_DTYPE), 0
+
+    def _take(self) -> npt.NDArray[np.void]:
+        # As plain bytes: copying records goes field by field and costs many times as much.
+        if not self._pieces:
+            raw = self._bytes[: self._taken * _ROW].copy()
+        else:
+            self._pieces.append(self._out[: self._taken])
+            raw = np.concatenate([piece.view(np.uint8) for piece in self._pieces])
+            self._out, self._pieces = self._small, []
+        bars: npt.NDArray[np.void] = np.ndarray(len(raw) // _ROW, PLAIN_BAR_DTYPE, raw)
+        self._taken = 0
+        return bars
 
 
 def compute_plain_bars(
@@ -65,95 +150,44 @@ def compute_plain_bars(
         :data:`PLAIN_BAR_DTYPE`, shape ``(bars,)``; fields mean what they mean in a
         :class:`~tapelab.quant.bars.builder.BarBuilder`, of which no field is NaN for finite sums.
     """
-    columns = _columns(ticks)
-    allowed = trade_type_table(bar_trade_types)
-    days, states = np.zeros(1, DAY_DTYPE), np.zeros(1, _STATE_DTYPE)
-    day, state = days[0], states[0]
-    state["kind"], state["threshold"], state["interval_ns"] = (
-        BAR_KINDS.index(spec.kind),
-        spec.threshold,
-        spec.interval_ns,
-    )
-    for name in ("open_ns", "close_ns", "next_open_ns", "clock_ns"):
-        day[name] = BEFORE_ALL
-    price = np.empty(BLOCK)
-    # fmt: off
-    packed = (
-        np.empty(BLOCK, np.int64), price, price.view(np.int64), np.empty(BLOCK), np.empty(BLOCK, np.uint8),
-        np.empty(BLOCK, np.int64),
-    )
-    # fmt: on
-    out = np.empty(_OUT_ROWS, _OUT_DTYPE)
-    pieces: list[npt.NDArray[np.void]] = []
-    row = taken = 0
-    hole = (0, 0)
+    builder = PlainBars(spec, calendar, bar_trade_types)
+    bars = builder.update(ticks, first_seq)
+    return np.concatenate([bars, builder.end_tape()]) if tape_ended else bars
 
-    def flush() -> None:
-        nonlocal taken
-        pieces.append(out[:taken].copy())
-        taken = 0
 
-    def finish() -> None:
-        nonlocal taken
-        if taken == len(out):
-            flush()
-        kernel.finish_plain(days, states, out, taken)
-        taken += 1
+def _first_run(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """First and last of the lowest unbroken run of trade types that enter bars."""
+    first = int(np.argmax(allowed))
+    run = allowed[first:]
+    return first, first + (len(run) if run.all() else int(np.argmin(run))) - 1
 
-    while True:
-        arguments: tuple[Any, ...] = (
-            *columns,
-            row,
-            first_seq,
-            *hole,
-            allowed,
-            SIDE_SHARES,
-            _ROWS,
-            days,
-            states,
-            *packed,
-            out,
-            taken,
-        )
-        row, taken, status = kernel.advance_plain(*arguments)
-        if status == DONE:
-            break
-        if status == OUT_FULL:
-            flush()
-            continue
-        ts_ns = int(ticks.ts_event_ns[row])
-        session = calendar.session_at(ts_ns)
-        if session is None:
-            hole = (ts_ns, calendar.session_on_or_after(ts_ns).open_ns)
-            continue
-        if day["day"]:
-            finish()
-        day["day"], day["open_ns"], day["close_ns"] = session
-        day["next_open_ns"] = calendar.session_on_or_after(session.close_ns).open_ns
-        day["clock_ns"] = BEFORE_ALL
-    if tape_ended and day["day"]:
-        finish()
-    flush()
-    return np.concatenate(pieces).view(PLAIN_BAR_DTYPE)
+
+#: Rows a builder keeps for closed bars, and the rows of a further piece where a long tape fills them.
+_OUT_ROWS: Final = 2 * kernel.BLOCK
+_PIECE_ROWS: Final = 32 * kernel.BLOCK
+_ROW: Final = PLAIN_BAR_DTYPE.itemsize
+
+#: The columns the kernel reads, in its order: place in ``Ticks`` and dtype.
+_COLUMNS: Final = tuple(
+    (Ticks._fields.index(name), np.dtype(dict(TICK_COLUMNS)[name]))
+    for name in ("ts_event_ns", "price", "volume", "aggressor", "trade_type", "flags")
+)
+#: Flags of an array the kernel is compiled for: C-contiguous, aligned, read-only.
+_LAYOUT: Final = 0x0001 | 0x0100
+_WRITEABLE: Final = 0x0400
 
 
 def _columns(ticks: Ticks) -> tuple[npt.NDArray[Any], ...]:
-    """The columns the kernel reads, in its order; copies only what is not contiguous."""
-    price = np.ascontiguousarray(ticks.price, np.float64)
-    volume = np.ascontiguousarray(ticks.volume, np.float64)
-    columns: tuple[npt.NDArray[Any], ...] = (
-        np.ascontiguousarray(ticks.ts_event_ns, np.int64),
-        price,
-        volume,
-        np.ascontiguousarray(ticks.aggressor, np.int8).view(np.uint8),
-        np.ascontiguousarray(ticks.trade_type, np.uint8),
-        np.ascontiguousarray(ticks.flags, np.uint16),
-        price.view(np.int64),
-        volume.view(np.int64),
-    )
-    for at, column in enumerate(columns):
-        if column.flags.writeable:
-            view = column.view()
-            view.flags.writeable = False
-            columns = (*columns[:at], view, *columns[at + 1 :])
-    return columns
+    """The columns the kernel reads, in the one layout it is compiled for; copies only what differs."""
+    columns = []
+    for at, dtype in _COLUMNS:
+        column = ticks[at]
+        flags = column.flags.num
+        if column.dtype != dtype or flags & _LAYOUT != _LAYOUT:
+            column = np.array(column, dtype)
+            flags = _WRITEABLE
+        if flags & _WRITEABLE:
+            column = column.view()
+            column.flags.writeable = False
+        columns.append(column)
+    return tuple(columns)

@@ -1,11 +1,8 @@
 """The plain bar recurrence: prices, sums and counts of one specification, without trailing windows.
 
 Prints go through in blocks. A block that lies in the session, in order of time, with nothing to leave out is
-used where it stands; any other is first packed into buffers. Both then take the same walk. Sums run print by
-print from the bar's first, exactly as in :mod:`~tapelab.quant.bars.kernel`, so the bits are the same; what
-makes it fast is that several independent sums advance side by side, that a bar's end is looked for once per
-``STRIDE`` prints (a sum of volumes never falls, so a stride that ends below the threshold holds no end), and
-that highs, lows and counts, whose order does not matter, are taken over the whole stretch at once.
+used where it stands; any other is first packed into buffers. Both then take the same walk: the bars' ends are
+found first, and each bar's stretch of prints is then summed by itself (:mod:`~tapelab.quant.bars.plain_sums`).
 """
 
 from __future__ import annotations
@@ -16,53 +13,95 @@ import numpy as np
 
 from tapelab.quant._numba import njit
 from tapelab.quant.bars.kernel import DONE, OTHER_SESSION, OUT_FULL
+from tapelab.quant.bars.plain_sums import (
+    INF_BITS,
+    STRIDE,
+    add_in_order,
+    add_on_grid,
+    common_grid,
+    find_ends,
+    interval_end,
+)
 from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LAST_TS_NS
-from tapelab.quant.bars.state import BLOCK, DOLLAR, TICK, TIME, VOLUME
+from tapelab.quant.bars.state import DOLLAR, TICK, TIME, VOLUME
 from tapelab.quant.dtypes import BarFlag
 
-#: Prints whose sums are taken before looking for the bar's end; results do not depend on it.
-STRIDE: Final = 16
+#: Prints that go through at a time; results do not depend on it.
+BLOCK: Final = 512
+
+#: What is carried from call to call: the session, the specification, and the pending bar. ``day`` 0 says that no
+#: session is current; prices are kept as bit patterns where their order is all that matters.
+PLAIN_STATE_DTYPE: Final = np.dtype(
+    [
+        *((name, "<i8") for name in ("day", "open_ns", "close_ns", "next_open_ns", "clock_ns", "last_seq")),
+        *(
+            (name, "<i8")
+            for name in ("hole_from", "hole_to", "kind", "interval_ns", "first_type", "last_type", "off_grid")
+        ),
+        ("threshold", "<f8"),
+        *((name, "<i8") for name in ("seq", "bar_day", "n", "buy_n", "sell_n", "first_seq", "ts_open_ns")),
+        *((name, "<i8") for name in ("high_bits", "low_bits")),
+        *((name, "<f8") for name in ("open", "last", "volume", "dollar", "buy_volume", "sell_volume")),
+    ]
+)
 
 _FIRST_OF_DAY: Final = int(BarFlag.FIRST_OF_DAY)
 _SESSION_END: Final = int(BarFlag.SESSION_END)
-#: Bit pattern of infinity: finite numbers above zero are the integers between 0 and this one, in order.
-_INF_BITS: Final = 0x7FF0_0000_0000_0000
 
 
 @njit
-def _in_order(ts_ns: Any, clock_ns: int, open_ns: int, close_ns: int) -> bool:
+def _in_order(ts_ns: Any, start: int, stop: int, state: Any) -> bool:
     """Whether no event time goes backwards and all lie in the session."""
-    n = len(ts_ns)
-    earlier, later = ts_ns[: n - 1], ts_ns[1:]
     backwards = 0
-    for i in range(len(earlier)):
-        backwards |= later[i] < earlier[i]
-    return backwards == 0 and ts_ns[0] >= max(clock_ns, open_ns, 0) and ts_ns[n - 1] < min(close_ns, LAST_TS_NS)
+    for i in range(np.uint64(start), np.uint64(stop - 1)):
+        later = ts_ns[i + np.uint64(1)]
+        # A difference of two times of the same sign cannot overflow.
+        backwards |= (later - ts_ns[i]) | later
+    return (
+        backwards >= 0
+        and ts_ns[start] >= max(state.clock_ns, state.open_ns, 0)
+        and ts_ns[stop - 1] < min(state.close_ns, LAST_TS_NS)
+    )
 
 
 @njit
-def _all_eligible(price: Any, volume: Any, trade_type: Any, flags: Any, allowed: Any) -> bool:
-    """Whether every print's type, flags, price (as bits) and volume (as bits) let it into bars."""
-    wrong = 0
-    for i in range(len(price)):
-        # Negative where a price is not in (0, inf) or a volume not in [+0, inf).
-        wrong |= (price[i] - 1) | (_INF_BITS - 1 - price[i]) | volume[i] | (_INF_BITS - 1 - volume[i])
+def _none_barred(trade_type: Any, flags: Any, start: int, stop: int, state: Any, allowed: Any) -> bool:
+    """Whether every print's type and flags let it into bars."""
     marked = np.uint16(0)
-    for i in range(len(flags)):
+    for i in range(np.uint64(start), np.uint64(stop)):
         marked |= flags[i]
+    if (marked & EXCLUDED_FLAGS) != 0:
+        return False
+    first, last = np.uint8(state.first_type), np.uint8(state.last_type - state.first_type)
+    above = np.uint8(0)
+    for i in range(np.uint64(start), np.uint64(stop)):
+        above = max(above, np.uint8(trade_type[i] - first))
+    if above <= last:
+        return True
     barred = 0
-    for i in range(len(trade_type)):
+    for i in range(np.uint64(start), np.uint64(stop)):
         barred |= not allowed[trade_type[i]]
-    return wrong >= 0 and (marked & EXCLUDED_FLAGS) == 0 and barred == 0
+    return barred == 0
+
+
+@njit
+def _all_sound(price_bits: Any, volume_bits: Any, start: int, stop: int) -> bool:
+    """Whether every price and volume lets its print into bars; a volume of minus zero is left to ``_pack``."""
+    wrong = 0
+    for i in range(np.uint64(start), np.uint64(stop)):
+        # Negative where a price is not in (0, inf) or a volume not in [+0, inf).
+        wrong |= (price_bits[i] - 1) | (INF_BITS - 1 - price_bits[i])
+        wrong |= volume_bits[i] | (INF_BITS - 1 - volume_bits[i])
+    return wrong >= 0
 
 
 @njit
 def _pack(
-    ts_ns: Any, price: Any, volume: Any, side: Any, trade_type: Any, flags: Any, hole_from: int, hole_to: int,
-    allowed: Any, day: Any, to_clock: Any, to_price: Any, to_volume: Any, to_side: Any, to_row: Any,
+    ts_ns: Any, price: Any, volume: Any, side: Any, trade_type: Any, flags: Any, allowed: Any, state: Any,
+    to_clock: Any, to_price: Any, to_volume: Any, to_side: Any, to_row: Any,
 ) -> Any:  # fmt: skip
     """Copy a block's eligible prints: (prints, rows taken, DONE or OTHER_SESSION)."""
-    clock = day.clock_ns
+    clock = state.clock_ns
     m = 0
     taken, status = len(ts_ns), DONE
     for i in range(len(ts_ns)):
@@ -77,12 +116,12 @@ def _pack(
             and 0 <= t < LAST_TS_NS
         ):
             continue
-        if t >= day.close_ns:
-            if t >= day.next_open_ns and not (hole_from <= t < hole_to):
+        if t >= state.close_ns:
+            if t >= state.next_open_ns and not (state.hole_from <= t < state.hole_to):
                 taken, status = i, OTHER_SESSION
                 break
             continue
-        if t < day.open_ns:
+        if t < state.open_ns:
             continue
         clock = max(clock, t)
         to_clock[m], to_price[m], to_volume[m], to_side[m], to_row[m] = clock, p, v, side[i], i
@@ -91,168 +130,114 @@ def _pack(
 
 
 @njit
-def _count(price: Any, side: Any, spec: Any) -> None:
-    """Take some prints into the pending bar's high, low and counts; prices, above zero, as bits."""
-    most, least = 0, _INF_BITS
-    for i in range(len(price)):
-        most = max(most, price[i])
-        least = min(least, price[i])
-    buys = sells = 0
-    for i in range(len(side)):
-        buys += (side[i] > 0) & (side[i] < 128)
-        sells += side[i] > 127
-    if spec.n == 0:
-        spec.high_bits, spec.low_bits = most, least
-    else:
-        spec.high_bits, spec.low_bits = max(spec.high_bits, most), min(spec.low_bits, least)
-    spec.n += len(side)
-    spec.buy_n += buys
-    spec.sell_n += sells
+def _close(bar: Any, flags: int, ts_close_ns: int, state: Any) -> None:
+    """Write the pending bar, whose last print is the day's last so far, and begin the next."""
+    n = state.n
+    bar.seq = state.seq
+    bar.day = state.day
+    bar.flags = flags | (_FIRST_OF_DAY if state.bar_day != state.day else 0)
+    bar.ts_open_ns = state.ts_open_ns if n > 0 else ts_close_ns
+    bar.ts_close_ns = ts_close_ns
+    bar.first_tick_seq = state.first_seq if n > 0 else state.last_seq + 1
+    bar.last_tick_seq = state.last_seq
+    bar.n = n
+    bar.buy_n = state.buy_n
+    bar.sell_n = state.sell_n
+    bar.open = state.open if n > 0 else state.last
+    bar.high = np.int64(state.high_bits).view(np.float64) if n > 0 else state.last
+    bar.low = np.int64(state.low_bits).view(np.float64) if n > 0 else state.last
+    bar.close = state.last
+    bar.volume = state.volume
+    bar.dollar = state.dollar
+    bar.buy_volume = state.buy_volume
+    bar.sell_volume = state.sell_volume
+    bar.vwap = state.dollar / state.volume if state.volume > 0.0 else state.last
+    state.seq += 1
+    state.bar_day = state.day
+    _begin_bar(state)
 
 
 @njit
-def _close(bar: Any, flags: int, ts_close_ns: int, day: Any, spec: Any) -> None:
-    """Write the pending bar, whose last print is the day's last so far, and begin the next."""
-    n = spec.n
-    bar.seq = spec.seq
-    bar.day = day.day
-    bar.flags = flags | (_FIRST_OF_DAY if spec.bar_day != day.day else 0)
-    bar.ts_open_ns = spec.ts_open_ns if n > 0 else ts_close_ns
-    bar.ts_close_ns = ts_close_ns
-    bar.first_tick_seq = spec.first_seq if n > 0 else day.last_seq + 1
-    bar.last_tick_seq = day.last_seq
-    bar.n = n
-    bar.buy_n = spec.buy_n
-    bar.sell_n = spec.sell_n
-    bar.open = spec.open if n > 0 else spec.last
-    bar.high_bits = spec.high_bits
-    bar.low_bits = spec.low_bits
-    bar.close = spec.last
-    bar.volume = spec.volume
-    bar.dollar = spec.dollar
-    bar.buy_volume = spec.buy_volume
-    bar.sell_volume = spec.sell_volume
-    bar.vwap = spec.dollar / spec.volume if spec.volume > 0.0 else spec.last
-    spec.seq += 1
-    spec.bar_day = day.day
-    spec.n = spec.buy_n = spec.sell_n = 0
-    spec.volume = spec.dollar = spec.buy_volume = spec.sell_volume = 0.0
+def _begin_bar(state: Any) -> None:
+    """Empty the pending bar."""
+    state.n = state.buy_n = state.sell_n = 0
+    state.high_bits, state.low_bits = 0, INF_BITS
+    state.volume = state.dollar = state.buy_volume = state.sell_volume = 0.0
 
 
 @njit
 def _walk(
-    clock: Any, price: Any, price_bits: Any, volume: Any, side: Any, row: Any, shares: Any, first_seq: int, day: Any,
-    spec: Any, out: Any,
+    clock: Any, price: Any, volume: Any, price_bits: Any, side: Any, rows: Any, first_seq: int, start: int, stop: int,
+    grid: float, state: Any, of_strides: Any, ends: Any, out: Any, out_from: int,
 ) -> int:  # fmt: skip
-    """Take a block's eligible prints into the bars; bars closed.
-
-    ``side`` is the aggressor as an unsigned byte and ``shares`` (256, 2) what of a print's volume buyers and
-    sellers began, 0 or 1: a factor from a table costs less than a branch nobody can guess, and changes no bit
-    of a sum that began at zero.
-    """
-    kind, threshold, interval_ns = spec.kind, spec.threshold, spec.interval_ns
-    total, dollar, bought, sold = spec.volume, spec.dollar, spec.buy_volume, spec.sell_volume
-    m = len(price)
+    """Take eligible prints into the bars; bars closed. Print i has number ``first_seq + rows[i]``, or + i."""
+    kind = state.kind
+    by_volume = state.threshold if kind == VOLUME else np.nan
+    by_dollar = state.threshold if kind == DOLLAR else np.nan
+    ahead = grid > 0.0 or kind in (TICK, TIME)
+    found = find_ends(clock, price, volume, start, stop, grid, state, of_strides, ends) if ahead else 0
     closed = 0
-    start = 0  # first print of the block that is not counted yet
-    pending = spec.n  # prints of the bar before ``start``
-    j = 0
-    while j < m:
-        # A whole stride, if the bar does not end in it.
-        if j + STRIDE <= m and pending + j - start > 0:
-            t0, d0, b0, s0 = total, dollar, bought, sold
-            p_, v_, s_ = price[j : j + STRIDE], volume[j : j + STRIDE], side[j : j + STRIDE]
-            for i in range(STRIDE):
-                v = v_[i]
-                t0 += v
-                d0 += p_[i] * v
-                b0 += v * shares[s_[i], 0]
-                s0 += v * shares[s_[i], 1]
-            if (
-                (kind == VOLUME and t0 < threshold)
-                or (kind == DOLLAR and d0 < threshold)
-                or (kind == TICK and pending + j - start + STRIDE < threshold)
-                or (kind == TIME and clock[j + STRIDE - 1] < spec.bucket_end_ns)
-            ):
-                total, dollar, bought, sold = t0, d0, b0, s0
-                j += STRIDE
-                continue
-        stop = min(j + STRIDE, m)
-        while j < stop:
-            n = pending + j - start
-            if n == 0:
-                spec.open = price[j]
-                spec.first_seq = first_seq + row[j]
-                spec.ts_open_ns = clock[j]
-                if kind == TIME:
-                    spec.bucket_end_ns = day.open_ns + ((clock[j] - day.open_ns) // interval_ns + 1) * interval_ns
-            elif kind == TIME and clock[j] >= spec.bucket_end_ns:
-                # A time bar closes before this print, any other after its own last.
-                break
-            v = volume[j]
-            total += v
-            dollar += price[j] * v
-            bought += v * shares[side[j], 0]
-            sold += v * shares[side[j], 1]
-            j += 1
-            if (
-                (kind == VOLUME and total >= threshold)
-                or (kind == DOLLAR and dollar >= threshold)
-                or (kind == TICK and n + 1 >= threshold)
-            ):
-                break
-        else:
-            continue
-        if j > start:
-            _count(price_bits[start:j], side[start:j], spec)
-            spec.last, spec.last_bits = price[j - 1], price_bits[j - 1]
-            day.last_seq = first_seq + row[j - 1]
-            day.clock_ns = clock[j - 1]
-        spec.volume, spec.dollar, spec.buy_volume, spec.sell_volume = total, dollar, bought, sold
-        _close(out[closed], 0, spec.bucket_end_ns if kind == TIME else day.clock_ns, day, spec)
-        total = dollar = bought = sold = 0.0
+    while True:
+        ready = closed < found
+        end = ends[closed] if ready else stop
+        if end > start:
+            if state.n == 0:
+                state.open = price[start]
+                state.ts_open_ns = clock[start]
+                state.first_seq = first_seq + (rows[start] if len(rows) > 0 else start)
+            if grid > 0.0:
+                add_on_grid(price, volume, price_bits, side, start, end, grid, state)
+            else:
+                end = add_in_order(price, volume, price_bits, side, start, end, by_volume, by_dollar, state)
+                ready = ready or state.volume >= by_volume or state.dollar >= by_dollar
+            state.last = price[end - 1]
+            state.clock_ns = clock[end - 1]
+            state.last_seq = first_seq + (rows[end - 1] if len(rows) > 0 else end - 1)
+            start = end
+        if not ready:
+            return closed
+        # A time bar closes before the next print, any other with its own last.
+        ts_close_ns = interval_end(state.ts_open_ns, state) if kind == TIME else state.clock_ns
+        _close(out[out_from + closed], 0, ts_close_ns, state)
         closed += 1
-        start = j
-        pending = 0
-    if m > start:
-        _count(price_bits[start:], side[start:], spec)
-        spec.last, spec.last_bits = price[m - 1], price_bits[m - 1]
-        day.last_seq = first_seq + row[m - 1]
-        day.clock_ns = clock[m - 1]
-    spec.volume, spec.dollar, spec.buy_volume, spec.sell_volume = total, dollar, bought, sold
-    return closed
 
 
 @njit
 def advance_plain(
-    ts_ns: Any, price: Any, volume: Any, side: Any, trade_type: Any, flags: Any, price_bits: Any, volume_bits: Any,
-    row: int, first_seq: int, hole_from: int, hole_to: int, allowed: Any, shares: Any, rows: Any, days: Any, specs: Any,
-    to_clock: Any, to_price: Any, to_bits: Any, to_volume: Any, to_side: Any, to_row: Any, out: Any, out_from: int,
+    ts_ns: Any, price: Any, volume: Any, side: Any, trade_type: Any, flags: Any, row: int, first_seq: int,
+    allowed: Any, states: Any, out: Any, out_from: int,
 ) -> Any:  # fmt: skip
     """Take prints ``row..`` of a tape into bars ``out_from..``: (next row, bars, why it returned)."""
-    day, spec = days[0], specs[0]
+    state = states[0]
     n = len(ts_ns)
+    price_bits, volume_bits = price.view(np.int64), volume.view(np.int64)
+    of_strides, ends = np.empty(BLOCK // STRIDE, np.int64), np.empty(BLOCK + 1, np.int64)
     while row < n:
         stop = min(row + BLOCK, n)
         if out_from + stop - row + 1 > len(out):
             return row, out_from, OUT_FULL
-        if _in_order(ts_ns[row:stop], day.clock_ns, day.open_ns, day.close_ns) and _all_eligible(
-            price_bits[row:stop], volume_bits[row:stop], trade_type[row:stop], flags[row:stop], allowed
-        ):
-            out_from += _walk(
-                ts_ns[row:stop], price[row:stop], price_bits[row:stop], volume[row:stop], side[row:stop],
-                rows[: stop - row], shares, first_seq + row, day, spec, out[out_from:],
-            )  # fmt: skip
-            row = stop
-            continue
+        if _in_order(ts_ns, row, stop, state) and _none_barred(trade_type, flags, row, stop, state, allowed):
+            grid = common_grid(price, volume, price_bits, volume_bits, row, stop, state)
+            if grid > 0.0 or _all_sound(price_bits, volume_bits, row, stop):
+                out_from += _walk(
+                    ts_ns, price, volume, price_bits, side, ends[:0], first_seq, row, stop,
+                    grid, state, of_strides, ends, out, out_from,
+                )  # fmt: skip
+                row = stop
+                continue
+        to_clock, to_price, to_volume = np.empty(BLOCK, np.int64), np.empty(BLOCK), np.empty(BLOCK)
+        to_side, to_row = np.empty(BLOCK, np.int8), np.empty(BLOCK, np.int64)
         m, taken, status = _pack(
             ts_ns[row:stop], price[row:stop], volume[row:stop], side[row:stop], trade_type[row:stop], flags[row:stop],
-            hole_from, hole_to, allowed, day, to_clock, to_price, to_volume, to_side, to_row,
+            allowed, state, to_clock, to_price, to_volume, to_side, to_row,
         )  # fmt: skip
-        out_from += _walk(
-            to_clock[:m], to_price[:m], to_bits[:m], to_volume[:m], to_side[:m], to_row[:m], shares, first_seq + row,
-            day, spec, out[out_from:],
-        )  # fmt: skip
+        if m > 0:
+            bits, lots_bits = to_price.view(np.int64), to_volume.view(np.int64)
+            grid = common_grid(to_price, to_volume, bits, lots_bits, 0, m, state)
+            out_from += _walk(
+                to_clock, to_price, to_volume, bits, to_side, to_row, first_seq + row, 0, m, grid,
+                state, of_strides, ends, out, out_from,
+            )  # fmt: skip
         row += taken
         if status != DONE:
             return row, out_from, status
@@ -260,9 +245,9 @@ def advance_plain(
 
 
 @njit
-def finish_plain(days: Any, specs: Any, out: Any, out_from: int) -> None:
-    """Close the current session with its last bar."""
-    day, spec = days[0], specs[0]
-    if spec.n == 0:
-        spec.high_bits = spec.low_bits = spec.last_bits
-    _close(out[out_from], _SESSION_END, day.close_ns, day, spec)
+def finish_plain(states: Any, out: Any, out_from: int) -> None:
+    """Close the current session with its last bar; later prints before its end are late."""
+    state = states[0]
+    _close(out[out_from], _SESSION_END, state.close_ns, state)
+    state.day = 0
+    state.open_ns = state.next_open_ns = state.close_ns

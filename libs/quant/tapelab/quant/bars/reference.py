@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LAST_TS_NS
+from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LARGE_AFTER, LARGE_TIMES, LAST_TS_NS, RLP_FLAG, RLP_TYPE
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.calendar import Session, SessionCalendar
 from tapelab.quant.dtypes import BAR_DTYPE, TRAILING_WINDOWS, BarFlag
@@ -47,6 +47,8 @@ class _Print:
     square: float
     buy_agent: int
     sell_agent: int
+    rlp: bool
+    large: bool
 
 
 class ReferenceBars:
@@ -98,8 +100,11 @@ class ReferenceBars:
             square = math.log(price / before) * math.log(price / before) if price != before else 0.0
             seq = first_seq + row
             signed = volume if aggressor > 0 else -volume if aggressor < 0 else 0.0
+            rlp = bool(flags & RLP_FLAG) or trade_type == RLP_TYPE
+            large = _is_large(volume, day)
+            change = price - before
             latest = _Print(
-                seq, book_seq, clock, price, volume, aggressor, price - before, square, buy_agent, sell_agent
+                seq, book_seq, clock, price, volume, aggressor, change, square, buy_agent, sell_agent, rlp, large
             )
             if self._spec.kind == "time" and self._pending and clock >= self._interval_end():
                 bars.append(self._bar(self._interval_end(), 0))
@@ -165,6 +170,8 @@ class ReferenceBars:
             mean_ns = (pending[-1].clock - pending[0].clock) / (n - 1)
             squares = _total(float(b.clock - a.clock) * float(b.clock - a.clock) for a, b in pairwise(pending))
             var_ns2 = max(squares / (n - 1) - mean_ns * mean_ns, 0.0)
+        bought = _by_agent((p.buy_agent, p.volume) for p in pending)
+        sold = _by_agent((p.sell_agent, p.volume) for p in pending)
         flags |= BarFlag.AFTER_GAP if self._after_gap else 0
         flags |= BarFlag.FIRST_OF_DAY if self._bar_day != day.session.day else 0
         bar = (
@@ -195,9 +202,16 @@ class ReferenceBars:
             mean_ns * 1e-9,
             var_ns2 * 1e-18,
             _total(p.square for p in pending),
-            _concentration((p.buy_agent, p.volume) for p in pending),
-            _concentration((p.sell_agent, p.volume) for p in pending),
+            _concentration(bought),
+            _concentration(sold),
             *(measure for _, width_ns in TRAILING_WINDOWS for measure in _window(day, ts_close_ns, width_ns)),
+            _total(p.volume for p in pending if p.rlp),
+            _total(p.volume for p in pending if p.large),
+            _total(p.volume * _sign(p.aggressor) for p in pending if p.large),
+            _top3_share(bought),
+            _top3_share(sold),
+            *_net_top3(bought, sold),
+            float(self._calendar.utc_offset_s(day.session.open_ns)),
         )
         self._seq += 1
         self._bar_day = day.session.day
@@ -222,10 +236,41 @@ def _total(values: Any) -> float:
     return total
 
 
-def _concentration(shares: Any) -> float:
-    by_agent: dict[int, float] = {}
+def _sign(aggressor: int) -> int:
+    return (aggressor > 0) - (aggressor < 0)
+
+
+def _is_large(volume: float, day: _Day) -> bool:
+    """Against the mean of the day's earlier prints; multiplied out, so that no division rounds."""
+    earlier = len(day.volume)
+    return earlier >= LARGE_AFTER and volume > 0.0 and volume * earlier >= LARGE_TIMES * day.volume[-1]
+
+
+def _by_agent(shares: Any) -> dict[int, float]:
+    """Volume by known agent, in order of each one's first volume."""
+    volumes: dict[int, float] = {}
     for agent, volume in shares:
-        if agent:
-            by_agent[agent] = by_agent.get(agent, 0.0) + volume
-    total = _total(by_agent.values())
-    return _total(v * v for v in by_agent.values()) / (total * total) if total > 0 else math.nan
+        if agent and volume > 0.0:
+            volumes[agent] = volumes.get(agent, 0.0) + volume
+    return volumes
+
+
+def _concentration(volumes: dict[int, float]) -> float:
+    total = _total(volumes.values())
+    return _total(v * v for v in volumes.values()) / (total * total) if total > 0 else math.nan
+
+
+def _top3(values: Iterable[float]) -> float:
+    return _total(sorted((v for v in values if v > 0.0), reverse=True)[:3])
+
+
+def _top3_share(volumes: dict[int, float]) -> float:
+    total = _total(volumes.values())
+    return min(_top3(volumes.values()) / total, 1.0) if total > 0 else math.nan
+
+
+def _net_top3(bought: dict[int, float], sold: dict[int, float]) -> tuple[float, float]:
+    if not bought or not sold:
+        return math.nan, math.nan
+    net = [bought.get(agent, 0.0) - sold.get(agent, 0.0) for agent in {**bought, **sold}]
+    return _top3(net), _top3(-n for n in net)

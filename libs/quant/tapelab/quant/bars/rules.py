@@ -9,11 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.calendar import SessionCalendar
-from tapelab.quant.dtypes import TickFlag
+from tapelab.quant.dtypes import TickFlag, TradeType
 from tapelab.quant.ticks import Ticks
 
 #: Prints with any of these flags stay out of bars.
 EXCLUDED_FLAGS: Final = int(TickFlag.SUSPICIOUS | TickFlag.CANCELLED)
+#: A print that a retail liquidity provider took bears this flag or this trade type.
+RLP_FLAG: Final = int(TickFlag.RLP)
+RLP_TYPE: Final = int(TradeType.RLP)
+#: A print is large when its volume is at least this many times the mean of the day's earlier eligible prints
+#: (1 to 3 % of prints and a fifth to a third of the volume, on stocks and on the synthetic tape) ...
+LARGE_TIMES: Final = 5.0
+#: ... of which there must be so many; before that, none is.
+LARGE_AFTER: Final = 100
 #: Event times from 1970 to 2116; anything else is no time, and session arithmetic on it would overflow.
 LAST_TS_NS: Final = 2**62
 

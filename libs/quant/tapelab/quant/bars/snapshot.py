@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tapelab.quant.bars.state import DAY_DTYPE, LONGEST_NS, SPEC_DTYPE, BarState
 
 MAGIC: Final = b"TLBARS"
-VERSION: Final = 1
+VERSION: Final = 2
 _SIDES: Final = ("buy_agents", "sell_agents")
 
 
@@ -45,11 +45,13 @@ def pack(state: BarState, config: dict[str, Any]) -> bytes:
         start = max(int(np.searchsorted(state.ring_ts[1:end], cut, side="right")), 0)
     day = state.day.copy()
     day["ring_end"] = end - start
+    # Numbers are given anew to the agents of pending bars; the others' are of no more use.
+    day["agents"] = 0
     agents = [
-        (state.agent_ids[k, side, :count], state.agent_volumes[k, side, :count])
+        (state.agent_ids[numbers], state.agent_volumes[k, side, numbers])
         for k in range(len(state.specs))
         for side, name in enumerate(_SIDES)
-        for count in [int(state.specs[name][k])]
+        for numbers in [state.agent_lists[k, side, : int(state.specs[name][k])]]
     ]
     header = json.dumps(config, sort_keys=True, separators=(",", ":")).encode()
     body = b"".join(
@@ -109,15 +111,13 @@ def _fill(body: memoryview, state: BarState) -> None:
 
     state.day[:] = take(DAY_DTYPE, 1)
     state.specs[:] = take(SPEC_DTYPE, len(state.specs))
-    most = max(int(state.specs[name].max(initial=0)) for name in _SIDES)
-    if most > state.agent_ids.shape[2]:
-        state.grow_agents(most)
     for k in range(len(state.specs)):
         for side, name in enumerate(_SIDES):
             count = int(state.specs[name][k])
-            state.agent_ids[k, side, :count] = take(np.int32, count)
-            state.agent_volumes[k, side, :count] = take(np.float64, count)
-    state.rehash(state.agent_ids.shape[2])
+            agents, volumes = take(np.int32, count), take(np.float64, count)
+            numbers = [state.number_of(agent) for agent in agents.tolist()]
+            state.agent_lists[k, side, :count] = numbers
+            state.agent_volumes[k, side, numbers] = volumes
     n = int(state.day["ring_end"][0])
     state.grow_ring(n)
     state.ring_ts[:n] = _unshuffled(take(np.uint8, 8 * n))

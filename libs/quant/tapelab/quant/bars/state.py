@@ -34,23 +34,32 @@ DAY_DTYPE: Final = np.dtype(
         ("ring_end", "<i8"),
         ("last_seq", "<i8"),
         ("book_seq", "<i8"),
+        ("utc_offset_s", "<f8"),
+        ("prints", "<i8"),  # eligible ones of the day
+        ("agents", "<i8"),  # known ones met today, numbered from 1 as they come
     ]
 )
 
 #: An eligible print of the block at work: its row there, and what all specifications need of it.
-#: ``bought`` and ``sold`` are what of its volume buyers and sellers began, the volume or zero; ``changed`` lists,
-#: over the first rows, the places of the prints whose price differs from the one before.
+#: ``bought`` and ``sold`` are what of its volume buyers and sellers began, the volume or zero; ``marks`` says what is
+#: rare about it. ``changed`` and ``marked`` list, over the first rows, the places of the prints whose price differs
+#: from the one before and of those with marks. ``buyer`` and ``seller`` are the agents' numbers of the day, 0 unknown.
 BLOCK_DTYPE: Final = np.dtype(
     [
-        ("row", "<i8"),
         ("volume", "<f8"),
         ("bought", "<f8"),
         ("sold", "<f8"),
         ("square", "<f8"),
-        ("side", "<i4"),
-        ("changed", "<i4"),
+        ("side", "i1"),
+        ("marks", "u1"),
+        ("changed", "<u2"),
+        ("marked", "<u2"),
+        ("row", "<u2"),
+        ("buyer", "<u4"),
+        ("seller", "<u4"),
     ]
 )
+RLP_MARK, LARGE_MARK = 1, 2
 
 #: Of a print's volume, what buyers and sellers began: a factor by the aggressor as an unsigned byte. It costs less
 #: than a branch nobody can guess, and changes no bit of a sum that began at zero.
@@ -84,6 +93,9 @@ SPEC_DTYPE: Final = np.dtype(
         ("sell_volume", "<f8"),
         ("dt_square_ns2", "<f8"),
         ("realised_var", "<f8"),
+        ("rlp_volume", "<f8"),
+        ("large_volume", "<f8"),
+        ("large_signed_volume", "<f8"),
     ]
 )
 _PENDING: Final = (SPEC_DTYPE.names or ())[6:]
@@ -98,8 +110,10 @@ class BarState:
     ``ring_ts`` (capacity,) and ``ring`` (4, capacity) hold the day's recent prints, oldest first, up to
     ``day.ring_end``; index 0 at a day's start is a sentinel without price. ``left`` (specs, windows) points
     at each window's oldest print and is a hint only: any smaller value gives the same bars.
-    ``agent_*`` (specs, side, ...) map a pending bar's agents to their volume: dense lists in order of first
-    appearance, the slot each occupies, and an open-addressing table of list positions plus one.
+    ``agent_ids`` (agents,) holds the agents of the day by number and ``agent_slots`` an open-addressing table of
+    agent and number, ``agent << 32 | number``, 0 where free; both serve all specifications. A pending bar's volumes
+    by number are in ``agent_volumes`` (specs, side, agents), 0 where an agent has none and NaN for the unknown ones;
+    ``agent_lists`` (specs, side, agents) names those that have, in order of their first.
     ``out`` (specs, rows) takes closed bars, ``out_n`` counts them.
     """
 
@@ -114,10 +128,10 @@ class BarState:
         self.left = np.ones((count, len(WINDOWS_NS)), np.int64)
         self.ring_ts = np.empty(4 * BLOCK, np.int64)
         self.ring = np.empty((4, 4 * BLOCK))
-        self.agent_ids = np.zeros((count, 2, 2 * BLOCK), np.int32)
-        self.agent_at = np.zeros((count, 2, 2 * BLOCK), np.int32)
-        self.agent_volumes = np.zeros((count, 2, 2 * BLOCK))
-        self.agent_slots = np.zeros((count, 2, 4 * BLOCK), np.int32)
+        self.agent_ids = np.zeros(4 * BLOCK, np.int32)
+        self.agent_slots = np.zeros(8 * BLOCK, np.int64)
+        self.agent_volumes = np.zeros((count, 2, 4 * BLOCK))
+        self.agent_lists = np.zeros((count, 2, 4 * BLOCK), np.uint32)
         self.block = np.empty(BLOCK, BLOCK_DTYPE)
         self.out: npt.NDArray[np.void] = np.empty((count, 4 * BLOCK), BAR_DTYPE)
         self.out_n = np.zeros(count, np.int64)
@@ -127,13 +141,19 @@ class BarState:
         """Drop the current day and the pending bars; prints before ``floor_ns`` are late from now on."""
         for name in _PENDING:
             self.specs[name] = 0
-        for slots in self.agent_slots.reshape(-1, self.agent_slots.shape[2]):
-            slots[:] = 0
+        self.agent_volumes[:] = 0.0
+        self.forget_agents()
         self.day["day"] = 0
         for name in ("open_ns", "close_ns", "next_open_ns"):
             self.day[name] = floor_ns
         self.day["clock_ns"] = BEFORE_ALL
         self.day["ring_end"] = 0
+
+    def forget_agents(self) -> None:
+        """Number the agents afresh; no bar may be pending."""
+        self.agent_slots[:] = 0
+        self.agent_volumes[:, :, 0] = np.nan
+        self.day["agents"] = 0
 
     def restart_counts(self) -> None:
         """Number bars from zero again, as a new stream does."""
@@ -142,14 +162,17 @@ class BarState:
         self.day["last_seq"] = 0
         self.day["book_seq"] = 0
 
-    def begin(self, day: int, open_ns: int, close_ns: int, next_open_ns: int) -> None:
+    def begin(self, day: int, open_ns: int, close_ns: int, next_open_ns: int, utc_offset_s: int) -> None:
         """Make a session current; its running sums start at zero."""
         self.day["day"] = day
         self.day["open_ns"] = open_ns
         self.day["close_ns"] = close_ns
         self.day["next_open_ns"] = next_open_ns
+        self.day["utc_offset_s"] = utc_offset_s
         self.day["clock_ns"] = BEFORE_ALL
         self.day["ring_end"] = 1
+        self.day["prints"] = 0
+        self.forget_agents()
         self.ring_ts[0] = BEFORE_ALL
         self.ring[:, 0] = (np.nan, 0.0, 0.0, 0.0)
         self.left[:] = 1
@@ -161,34 +184,37 @@ class BarState:
         self.ring_ts = np.concatenate([self.ring_ts, np.empty(size - old, np.int64)])
         self.ring = np.concatenate([self.ring, np.empty((4, size - old))], axis=1)
 
-    def grow_agents(self, room: int | None = None) -> None:
-        """Double the agent maps, or make them hold ``room`` agents, and hash again."""
-        count, sides, old = self.agent_ids.shape
-        size = 2 * old
-        while room is not None and size < room:
-            size *= 2
-        ids, volumes = self.agent_ids, self.agent_volumes
-        self.agent_ids = np.zeros((count, sides, size), np.int32)
-        self.agent_ids[:, :, :old] = ids
-        self.agent_volumes = np.zeros((count, sides, size))
-        self.agent_volumes[:, :, :old] = volumes
-        self.rehash(size)
+    def grow_agents(self) -> None:
+        """Double the room for agents and hash them again."""
+        count, sides, size = self.agent_volumes.shape
+        self.agent_ids = np.concatenate([self.agent_ids, np.zeros(size, np.int32)])
+        self.agent_volumes = np.concatenate([self.agent_volumes, np.zeros((count, sides, size))], axis=2)
+        self.agent_lists = np.concatenate([self.agent_lists, np.zeros((count, sides, size), np.uint32)], axis=2)
+        self.agent_slots = np.zeros(4 * size, np.int64)
+        for number in range(1, int(self.day["agents"][0]) + 1):
+            agent = int(self.agent_ids[number])
+            self.agent_slots[self._slot(agent)] = agent << 32 | number
 
-    def rehash(self, size: int) -> None:
-        """Fill the tables of the agent maps from their lists."""
-        count, sides, _ = self.agent_ids.shape
-        self.agent_at = np.zeros((count, sides, size), np.int32)
-        self.agent_slots = np.zeros((count, sides, 2 * size), np.int32)
-        mask = 2 * size - 1
-        for k in range(count):
-            for side, name in enumerate(("buy_agents", "sell_agents")):
-                slots = self.agent_slots[k, side]
-                for i in range(int(self.specs[name][k])):
-                    slot = agent_hash(int(self.agent_ids[k, side, i])) & mask
-                    while slots[slot]:
-                        slot = (slot + 1) & mask
-                    slots[slot] = i + 1
-                    self.agent_at[k, side, i] = slot
+    def number_of(self, agent: int) -> int:
+        """The number of a known agent, which gets the next where it has none yet; the kernel does the same."""
+        slot = self._slot(agent)
+        if not self.agent_slots[slot]:
+            number = int(self.day["agents"][0]) + 1
+            if number + 1 >= len(self.agent_ids):
+                self.grow_agents()
+                slot = self._slot(agent)
+            self.day["agents"] = number
+            self.agent_ids[number] = agent
+            self.agent_slots[slot] = agent << 32 | number
+        return int(self.agent_slots[slot]) & 0xFFFFFFFF
+
+    def _slot(self, agent: int) -> int:
+        """Where the table holds an agent, or the free place for it."""
+        mask = len(self.agent_slots) - 1
+        slot = agent_hash(agent) & mask
+        while self.agent_slots[slot] and int(self.agent_slots[slot]) >> 32 != agent:
+            slot = (slot + 1) & mask
+        return slot
 
     def arguments(self) -> tuple[Any, ...]:
         """The arrays in the kernel's order."""
@@ -199,9 +225,9 @@ class BarState:
             self.ring_ts,
             self.ring,
             self.agent_ids,
-            self.agent_at,
-            self.agent_volumes,
             self.agent_slots,
+            self.agent_volumes,
+            self.agent_lists,
             self.block,
             self.out,
             self.out_n,

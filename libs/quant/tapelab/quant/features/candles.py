@@ -18,7 +18,7 @@ _OHLC: Final = ("open", "high", "low", "close")
 
 
 def _pattern(
-    name: str, inputs: tuple[str, ...], window: int, unit: str, summary: str, nan_policy: str = NEVER
+    name: str, inputs: tuple[str, ...], window: int, unit: str, summary: str, nan_policy: str = NEVER, revision: int = 1
 ) -> FeatureSpec:
     return FeatureSpec(
         name=name,
@@ -31,6 +31,7 @@ def _pattern(
         normalisation=Normalisation.NONE,
         summary=summary,
         source=_NISON,
+        revision=revision,
     )
 
 
@@ -43,7 +44,8 @@ SPECS: Final = (
         _OHLC,
         2,
         "-1, 0 or 1",
-        "1 where a rising body covers a falling one before it, -1 where a falling body covers a rising one",
+        "1 where a rising body covers a shorter falling one before it, -1 where a falling body covers a rising one",
+        revision=2,
     ),
     _pattern("inside_bar", _OHLC, 2, "0 or 1", "1 where high and low lie within those of the bar before"),
     _pattern(
@@ -70,7 +72,7 @@ def candles_row(bar: Any, t: int, change: float, slots: Slots, raw: Slots) -> No
         before = slots[3] - slots[0]
         body = bar.close - bar.open
         covers = max(bar.open, bar.close) >= max(slots[0], slots[3])
-        covers = covers and min(bar.open, bar.close) <= min(slots[0], slots[3])
+        covers = covers and min(bar.open, bar.close) <= min(slots[0], slots[3]) and abs(body) > abs(before)
         if covers and before < 0.0 < body:
             raw[3] = 1.0
         elif covers and body < 0.0 < before:

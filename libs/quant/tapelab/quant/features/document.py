@@ -60,7 +60,9 @@ def document(feature_sets: Iterable[FeatureSet]) -> str:
         "future are not in them. `z-score` and `scale` are what the set's normaliser makes of a level and of a "
         "direction: under the rolling one, (value - mean) / standard deviation, and value / root mean square, which "
         "keeps sign and zero. A set that differs from another in its normaliser alone is named in the list above, not "
-        "in the tables. Both are winsorised and 0 where the window does not vary. `none` leaves the raw value.",
+        "in the tables. Both are winsorised and 0 where the window does not vary. `none` leaves the raw value. A raw "
+        "set leaves every value so: its models may scale them by figures fitted on their training rows "
+        "(`docs/validation.md`).",
         "",
         "**Window** counts bars, the current one included; **from** is the bar of the day from which the raw value is "
         "defined.",

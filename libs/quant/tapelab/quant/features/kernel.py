@@ -49,6 +49,7 @@ _SEASONAL_RAW: Final = len(DAY_LOCAL)
 
 _AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
 _ROLLING: Final = int(NormaliserKind.ROLLING)
+_LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 @leaf
@@ -107,7 +108,9 @@ def advance(
         out = values[start:stop]
         _emit_plain(t, plan.plain_columns, plan.plain_places, plan.plain_warmups, raw, out)
         slots = state[plan.normalisers : plan.context]
-        if plan.kind == _ROLLING:
+        if len(plan.modes) == 0:
+            pass
+        elif plan.kind == _ROLLING:
             normalise_lanes(
                 raw,
                 t,
@@ -187,7 +190,9 @@ def _emit_plain(t: int, columns: Integers, places: Integers, warmups: Integers, 
     """Features that are not scaled."""
     for i in range(len(values)):
         for j in range(len(columns)):
-            values[i, places[j]] = finite(raw[i, columns[j]]) if t + i + 1 >= warmups[j] else 0.0
+            # A row is finite in float32 too, whatever its prints were.
+            value = min(_LARGEST, max(-_LARGEST, finite(raw[i, columns[j]])))
+            values[i, places[j]] = value if t + i + 1 >= warmups[j] else 0.0
 
 
 @leaf

@@ -36,6 +36,7 @@ def normaliser_slots(normaliser: Normaliser) -> int:
         NormaliserKind.RANK: rings,
         NormaliserKind.WINSOR: rings + moments_slots(window),
         NormaliserKind.EWMA: 3,
+        NormaliserKind.RAW: 0,
     }[normaliser.kind]
 
 

@@ -93,8 +93,9 @@ def plan(feature_set: FeatureSet) -> Plan:
     unknown = [spec.name for spec in feature_set.specs if spec not in known]
     if unknown:
         raise ValueError(f"feature set {feature_set.name} names features the kernel does not know: {unknown}")
+    modes_of = dict(zip(feature_set.specs, feature_set.modes, strict=True))
     emitted = [(known[spec], place, spec) for place, spec in enumerate(feature_set.specs)]
-    plain = [found for found in emitted if found[2].normalisation is Normalisation.NONE]
+    plain = [found for found in emitted if modes_of[found[2]] is Normalisation.NONE]
     scaled = sorted((found for found in emitted if found not in plain), key=lambda found: found[2].warmup)
     warmups = _integers(spec.warmup for _, _, spec in scaled)
     starts = np.flatnonzero(np.diff(warmups, prepend=-1))
@@ -104,7 +105,7 @@ def plan(feature_set: FeatureSet) -> Plan:
     lane_warmups = np.ones(lanes, dtype=np.int64)
     lane_warmups[: len(scaled)] = warmups
     modes = np.full(lanes, int(Normalisation.SCALE))
-    modes[: len(scaled)] = [spec.normalisation for _, _, spec in scaled]
+    modes[: len(scaled)] = [modes_of[spec] for _, _, spec in scaled]
     seasonal_too = any(column >= len(DAY_LOCAL) for column, _, _ in emitted)
     each = normaliser_slots(normaliser)
     normalisers = EXTENSION + (extension.SLOTS if extended(feature_set) else 0)

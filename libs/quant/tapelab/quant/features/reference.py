@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.dtypes import BarFlag
-from tapelab.quant.features import reference_extension
+from tapelab.quant.features import reference_extension, reference_participants
 from tapelab.quant.features.bank import FeatureRows
 from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, Normaliser, NormaliserKind
 
@@ -32,7 +32,7 @@ def reference_features(bars: npt.NDArray[np.void], feature_set: FeatureSet, tick
         day = bars[start:stop]
         for j, spec in enumerate(feature_set.specs):
             raw = np.array([_raw(spec, day[: i + 1], tick_size) for i in range(len(day))])
-            values[start:stop, j] = _normalised(raw, spec, feature_set.normaliser)
+            values[start:stop, j] = _normalised(raw, spec, feature_set.modes[j], feature_set.normaliser)
         warm[start:stop] = np.arange(1, len(day) + 1) >= feature_set.warmup
         if day["flags"][0] & BarFlag.AFTER_GAP:
             after_gap[start:stop] = ~warm[start:stop]
@@ -57,12 +57,13 @@ def _raw(spec: FeatureSpec, day: npt.NDArray[np.void], tick_size: float) -> floa
     return value if math.isfinite(value) else 0.0
 
 
-def _normalised(raw: Floats, spec: FeatureSpec, normaliser: Normaliser) -> Floats:
-    if spec.normalisation is Normalisation.NONE:
-        return raw
+def _normalised(raw: Floats, spec: FeatureSpec, mode: Normalisation, normaliser: Normaliser) -> Floats:
+    if mode is Normalisation.NONE:
+        largest = float(np.finfo(np.float32).max)
+        return np.clip(raw, -largest, largest)
     out = np.zeros(len(raw))
     first = min(spec.warmup - 1, len(raw))
-    level = spec.normalisation is Normalisation.ZSCORE
+    level = mode is Normalisation.ZSCORE
     out[first:] = normalised_series(raw[first:], level, normaliser)
     return out
 
@@ -279,4 +280,5 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "amihud_50": _amihud,
     "roll_spread_50": _roll_spread,
     **reference_extension.DEFINITIONS,
+    **reference_participants.DEFINITIONS,
 }

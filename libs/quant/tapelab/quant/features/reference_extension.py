@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from typing import Final
 
 import numpy as np
@@ -135,6 +135,21 @@ def _weekday_sin(day: Day, _tick: float) -> float:
 
 def _weekday_cos(day: Day, _tick: float) -> float:
     return math.cos(_weekday_angle(day))
+
+
+def _hour_angle(day: Day) -> float:
+    offset = timezone(timedelta(seconds=float(day["utc_offset_s"][-1])))
+    local = datetime.fromtimestamp(int(day["ts_close_ns"][-1]) // 1_000_000_000, offset)
+    seconds = local.hour * 3_600 + local.minute * 60 + local.second + int(day["ts_close_ns"][-1]) % 1_000_000_000 / 1e9
+    return 2.0 * math.pi * seconds / 86_400.0
+
+
+def _hour_sin(day: Day, _tick: float) -> float:
+    return math.sin(_hour_angle(day))
+
+
+def _hour_cos(day: Day, _tick: float) -> float:
+    return math.cos(_hour_angle(day))
 
 
 def _wilder(values: Floats, window: int) -> float:
@@ -281,11 +296,11 @@ def _lower_wick(day: Day, _tick: float) -> float:
 
 def _engulfing(day: Day, _tick: float) -> float:
     before, bar = day[-2], day[-1]
+    if not abs(bar["close"] - bar["open"]) > abs(before["close"] - before["open"]):
+        return 0.0
     rising = before["close"] < before["open"] and bar["open"] <= before["close"] and bar["close"] >= before["open"]
     falling = before["close"] > before["open"] and bar["open"] >= before["close"] and bar["close"] <= before["open"]
-    if rising and bar["close"] > bar["open"]:
-        return 1.0
-    return -1.0 if falling and bar["close"] < bar["open"] else 0.0
+    return 1.0 if rising else -1.0 if falling else 0.0
 
 
 def _inside_bar(day: Day, _tick: float) -> float:
@@ -341,6 +356,8 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "hawkes_ratio": _hawkes_ratio,
     "weekday_sin": _weekday_sin,
     "weekday_cos": _weekday_cos,
+    "hour_sin": _hour_sin,
+    "hour_cos": _hour_cos,
     "atr_14": _atr,
     "garman_klass_20": _garman_klass,
     "rogers_satchell_20": _rogers_satchell,

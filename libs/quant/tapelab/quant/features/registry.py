@@ -22,7 +22,10 @@ TECHNICAL: Final = FeatureSet(
     name="technical", specs=(*price.SPECS, *trend.SPECS, *technical.SPECS, *candles.SPECS, *profile.SPECS)
 )
 
-#: ``full`` under each of the other normalisers.
+#: ``core`` as it comes, for models whose normaliser is fitted on their training rows (``full_raw`` likewise).
+CORE_RAW: Final = FeatureSet(name="core_raw", specs=BASE, normaliser=Normaliser(kind=NormaliserKind.RAW))
+
+#: ``full`` under each of the other normalisers, and under none.
 VARIANTS: Final = tuple(
     FeatureSet(name=f"full_{kind.name.lower()}", specs=DAY_LOCAL, normaliser=Normaliser(kind=kind))
     for kind in NormaliserKind
@@ -30,4 +33,6 @@ VARIANTS: Final = tuple(
 )
 
 #: Feature sets by name, as ``config/pipeline.yaml`` and experiments refer to them.
-FEATURE_SETS: Final[dict[str, FeatureSet]] = {each.name: each for each in (CORE, FULL, TECHNICAL, FULL_DAYS, *VARIANTS)}
+FEATURE_SETS: Final[dict[str, FeatureSet]] = {
+    each.name: each for each in (CORE, FULL, TECHNICAL, FULL_DAYS, *VARIANTS, CORE_RAW)
+}

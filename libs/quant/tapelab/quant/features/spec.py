@@ -59,6 +59,7 @@ class NormaliserKind(IntEnum):
     RANK = 2  #: share of the window's values below, equal ones half
     WINSOR = 3  #: as ROLLING, of values kept within the window's quantiles ``tail`` and ``1 - tail``
     EWMA = 4  #: exponentially weighted mean and deviation; ``window`` is the half-life
+    RAW = 5  #: none: values as they come, for a normaliser that is fitted on training rows (``fitted``)
 
 
 _DOES: Final = {
@@ -68,6 +69,7 @@ _DOES: Final = {
     NormaliserKind.RANK: "rank among the last {} bars, -1 to 1 (of a direction: by size, with its sign)",
     NormaliserKind.WINSOR: "rolling mean and deviation of the last {} bars' values within their quantiles",
     NormaliserKind.EWMA: "exponential mean and deviation, half-life {} bars",
+    NormaliserKind.RAW: "none: values as they come",
 }
 
 
@@ -96,6 +98,8 @@ class Normaliser:
     @property
     def summary(self) -> str:
         """What it does, in one line."""
+        if self.kind is NormaliserKind.RAW:
+            return _DOES[self.kind]
         tails = f" {self.tail:g} and {1.0 - self.tail:g}" if self.kind is NormaliserKind.WINSOR else ""
         return f"{_DOES[self.kind].format(self.window)}{tails} (at least {self.minimum}), winsorised at ±{self.clip:g}"
 
@@ -120,11 +124,18 @@ class FeatureSet:
         return tuple(spec.name for spec in self.specs)
 
     @cached_property
+    def modes(self) -> tuple[Normalisation, ...]:
+        """How each raw value becomes the emitted one: as its spec says, unless the set leaves all of them raw."""
+        if self.normaliser.kind is NormaliserKind.RAW:
+            return (Normalisation.NONE,) * len(self.specs)
+        return tuple(spec.normalisation for spec in self.specs)
+
+    @cached_property
     def warmup(self) -> int:
         """Bars of the day, the current one included, from which every feature is defined."""
         return max(
-            spec.warmup + (0 if spec.normalisation is Normalisation.NONE else self.normaliser.minimum)
-            for spec in self.specs
+            spec.warmup + (0 if mode is Normalisation.NONE else self.normaliser.minimum)
+            for spec, mode in zip(self.specs, self.modes, strict=True)
         )
 
     @cached_property

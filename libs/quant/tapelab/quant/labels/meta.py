@@ -1,4 +1,4 @@
-"""Meta-labels: given the side that another rule takes, was it right to take it?"""
+"""Meta-labels: given the side that another rule takes, was it right to take it? And what that says of the price."""
 
 from __future__ import annotations
 
@@ -34,3 +34,23 @@ def meta_labels(labels: Labels, side: npt.NDArray[np.int8]) -> Labels:
     ret = np.where(valid, labels.ret * side, np.nan)
     label = np.where(valid, np.where(ret > 0.0, 1, -1), 0).astype(np.int8)
     return Labels(label, ret, labels.ts_end_ns.copy(), valid)
+
+
+def directed(probability: npt.NDArray[np.float64], side: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
+    """From the probability that a side earns to a score of the price going up: 0.5 expects nothing.
+
+    A side that is more likely to earn than not moves the score its way by as much; the others are skipped, never
+    turned round.
+
+    Args:
+        probability: that taking the side earns, shape ``(n,)``.
+        side: +1, -1 or 0, shape ``(n,)``.
+
+    Raises:
+        ValueError: shapes disagree.
+    """
+    if probability.shape != side.shape:
+        raise ValueError(f"expected one side per probability, got shapes {probability.shape} and {side.shape}")
+    gain = np.where(probability > 0.5, probability - 0.5, 0.0)
+    score: npt.NDArray[np.float64] = 0.5 + side.astype(np.float64) * gain
+    return score

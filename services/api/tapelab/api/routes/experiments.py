@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import asyncpg
 from fastapi import APIRouter, Query, Response
 
 from tapelab.api import schemas
 from tapelab.api.convert import experiment_detail, experiment_item
-from tapelab.api.deps import Given
+from tapelab.api.deps import Given, check_symbol
 from tapelab.api.problem import invalid
+from tapelab.common.experiments.config import ConfigMisfit, parse_config
 from tapelab.common.storage.jobs import NAME_PATTERN
 
 router = APIRouter(tags=["experiments"])
@@ -36,7 +37,7 @@ async def experiments(
 async def create_experiment(
     deps: Given, request: schemas.ExperimentRequest, response: Response
 ) -> schemas.ExperimentDetail:
-    """Queue an experiment. The trainer checks its configuration and fails it with a reason where it is wrong."""
+    """Queue an experiment; one that the trainer could not run is refused, by the name of the field."""
     name = request.config.get("name")
     if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
         raise invalid(
@@ -44,6 +45,7 @@ async def create_experiment(
             expected="1 to 100 letters, digits, '-', '_' and '.', beginning with a letter or a digit",
             actual=ascii(name)[:200],
         )
+    _check(deps, request.config)
     try:
         row = await deps.jobs.create(request.config, name)
     except asyncpg.UntranslatableCharacterError as error:
@@ -52,6 +54,24 @@ async def create_experiment(
     await deps.experiments.refresh()
     response.headers["Location"] = f"/ml/experiments/{row.id}"
     return experiment_detail(row, [event])
+
+
+def _check(deps: Given, raw: dict[str, Any]) -> None:
+    """Read the configuration as the trainer will; symbols must be those of an instrument.
+
+    Raises:
+        ApiError: it does not fit.
+    """
+    try:
+        config = parse_config(raw)
+    except ConfigMisfit as error:
+        field = f"config.{error.field}" if error.field else "config"
+        raise invalid(field, expected=error.expected, actual=error.actual, remedy=error.remedy) from error
+    for place, symbol in (
+        *((f"config.symbols[{i}]", symbol) for i, symbol in enumerate(config.symbols)),
+        *((f"config.spans[{i}].symbol", span.symbol) for i, span in enumerate(config.spans)),
+    ):
+        check_symbol(deps, symbol, field=place)
 
 
 @router.post("/ml/experiments/{id}/actions", status_code=202)

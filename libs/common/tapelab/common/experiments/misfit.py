@@ -27,8 +27,8 @@ _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 def explain(
     error: msgspec.ValidationError, raw: Mapping[str, Any], struct: type[msgspec.Struct], words: Mapping[str, str]
-) -> tuple[str, str]:
-    """What was expected and what came.
+) -> tuple[str, str, str]:
+    """The field (empty for the whole), what was expected and what came.
 
     Args:
         raw: what did not convert to ``struct``.
@@ -43,19 +43,20 @@ def explain(
         name = ascii(named["name"]).strip("'")[:_SHOWN]
         of = f"{field}.{name}" if field else name
         if named["what"] == "missing required":
-            return of, "nothing"
-        return f"only fields that {field or 'an experiment'} has", f"the unknown {of}"
+            return of, of, "nothing"
+        return of, f"only fields that {field or 'an experiment'} has", f"the unknown {of}"
     if what.startswith("Invalid enum value"):
-        return f"{field}: one of {', '.join(_choices(struct, steps))}", shown(_value(raw, steps))
+        return field, f"{field}: one of {', '.join(_choices(struct, steps))}", shown(_value(raw, steps))
     if expected is None or "`key`" in place:
-        return "fields that are named by texts", "another key"
+        return field, "fields that are named by texts", "another key"
     limit = expected["limit"].strip()
     if limit.startswith("matching regex"):
         pattern = next((p for p in words if repr(p) in limit), None)
-        return f"{field}: {words[pattern] if pattern else limit}", shown(_value(raw, steps))
+        return field, f"{field}: {words[pattern] if pattern else limit}", shown(_value(raw, steps))
     if limit:
-        return f"{field} {limit.removesuffix('.0')}", shown(_value(raw, steps))
-    return f"{field or 'an experiment'}: {_TYPES.get(expected['type'], expected['type'])}", shown(_value(raw, steps))
+        return field, f"{field} {limit.removesuffix('.0')}", shown(_value(raw, steps))
+    wanted = f"{field or 'an experiment'}: {_TYPES.get(expected['type'], expected['type'])}"
+    return field, wanted, shown(_value(raw, steps))
 
 
 def shown(value: object) -> str:
@@ -73,5 +74,7 @@ def _value(raw: Any, steps: list[str | int]) -> Any:
 def _choices(struct: type[msgspec.Struct], steps: list[str | int]) -> list[str]:
     info: Any = msgspec.inspect.type_info(struct)
     for step in steps:
+        # What may be left out is a union with nothing.
+        info = next((kind for kind in getattr(info, "types", ()) if hasattr(kind, "fields")), info)
         info = next(field.type for field in info.fields if field.encode_name == step)
     return [str(value) for value in info.values]

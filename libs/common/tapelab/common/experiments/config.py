@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -11,17 +12,21 @@ import yaml
 from msgspec import Meta
 
 from tapelab.common.errors import ConfigError
+from tapelab.common.experiments.misfit import explain, shown
 from tapelab.common.instruments import Costs
+from tapelab.common.serving.primary import PrimaryRule
 from tapelab.common.storage.jobs import NAME_PATTERN
+from tapelab.quant.backtest.costs import Frictions
 from tapelab.quant.backtest.decision import DecisionParams
 from tapelab.quant.bars.spec import BarSpec
-from tapelab.quant.features import FEATURE_SETS, FeatureSet
-from tapelab.trainer.misfit import explain, shown
+from tapelab.quant.features import FEATURE_SETS, FeatureSet, NormaliserKind
 
 SECOND_NS: Final = 1_000_000_000
 _SYMBOL: Final = r"^[!-~]{1,64}\Z"
 _PATH: Final = r"^[^\x00-\x1f\x7f]{0,4096}\Z"
+_QUEUE: Final = r"^(inf|[0-9]{1,9}(\.[0-9]{1,6})?x?)\Z"
 _WORDS: Final = {
+    _QUEUE: "a number of lots, a multiple of the mean print such as 10x, or inf",
     NAME_PATTERN: "1 to 100 letters, digits, '-', '_' and '.', beginning with a letter or a digit",
     _SYMBOL: "1 to 64 printable characters without spaces",
     _PATH: "at most 4096 printable characters",
@@ -37,8 +42,19 @@ Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
 PositiveSeconds = Annotated[float, Meta(ge=0.001, le=86_400.0)]
 #: A share that is neither nothing nor all.
 Share = Annotated[float, Meta(gt=0.0, lt=1.0)]
-#: A cost: free at best, since trading is not paid for.
-Cost = Annotated[float, Meta(ge=0.0, le=1e6)]
+
+
+class ConfigMisfit(ConfigError):
+    """An experiment that does not fit; ``field`` is the path of what is wrong, empty for the whole of it."""
+
+    def __init__(self, where: str, field: str, *, expected: str, actual: str) -> None:
+        super().__init__(
+            f"{where} does not fit",
+            expected=expected,
+            actual=actual,
+            remedy="correct it (services/trainer/README.md describes the fields)",
+        )
+        self.field = field
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,7 +92,9 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``triple_barrier``: which of two barriers is reached within that horizon, ``upper`` and ``lower`` away in
     ``unit`` (multiples of a bar's ``volatility``, whose half-life is ``half_life`` bars, or ``bps``); where
     neither is, ``timeout`` says whether the label is 0 (such rows calibrate but do not train) or the sign of
-    the return. ``regression``: the return itself as ``target``, for ``tapelab dataset`` alone.
+    the return. ``regression``: the return itself, as ``target``: a log return, ticks, or what the costs leave.
+    ``meta``: whether the side that the rule ``primary`` takes earns over the horizon; a model learns which of its
+    bets to take, and never bets otherwise.
 
     ``events: cusum`` keeps the bars at which the move since the last event passed ``event_threshold`` times
     the volatility. ``weights`` weigh training rows by their uniqueness or the return that is their own;
@@ -85,7 +103,7 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     With ``horizon_trades``, ``horizon_s`` still is how long a position is held at most.
     """
 
-    kind: Literal["sign_return", "regression", "triple_barrier"] = "sign_return"
+    kind: Literal["sign_return", "regression", "triple_barrier", "meta"] = "sign_return"
     horizon_s: PositiveSeconds = 30.0
     horizon_trades: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     upper: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 5.0
@@ -94,10 +112,17 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     half_life: Annotated[float, Meta(ge=1.0, le=100_000.0)] = 50.0
     timeout: Literal["zero", "sign"] = "zero"
     target: Literal["log_return", "ticks", "net"] = "log_return"
+    primary: PrimaryRule | None = None
     events: Literal["all", "cusum"] = "all"
     event_threshold: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 3.0
     weights: Literal["none", "uniqueness", "return_attribution"] = "none"
     time_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+
+    @property
+    def reach(self) -> str:
+        """How far a label looks, for people."""
+        far = f"{self.horizon_s:g} s" if self.horizon_trades is None else f"{self.horizon_trades} trades"
+        return f"up to {far}" if self.kind == "triple_barrier" else far
 
     @property
     def strangers(self) -> list[str]:
@@ -107,12 +132,27 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             idle += ["upper", "lower", "unit", "timeout"]
         if self.kind != "regression":
             idle.append("target")
+        if self.kind != "meta":
+            idle.append("primary")
         if self.events != "cusum":
             idle.append("event_threshold")
             if self.kind != "triple_barrier" or self.unit != "volatility":
                 idle.append("half_life")
         default = LabelConfig()
         return [name for name in idle if getattr(self, name) != getattr(default, name)]
+
+
+class NormaliserConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A normaliser that is fitted on the training rows and frozen in the manifest, over a raw feature set.
+
+    ``zscore`` takes mean and deviation, ``robust`` median and interquartile range. A symbol with at least
+    ``min_rows`` training rows has figures of its own; the others share those of all rows. Values are kept within
+    ``clip``.
+    """
+
+    kind: Literal["zscore", "robust"] = "zscore"
+    clip: Annotated[float, Meta(gt=0.0, le=1_000.0)] = 5.0
+    min_rows: Annotated[int, Meta(ge=2, le=1_000_000)] = 200
 
 
 class ModelParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -170,6 +210,49 @@ class DecisionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shadow_rate: Share = 0.02
 
 
+class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How changes of position are traded when a model is judged (docs/backtest.md).
+
+    ``fills: bars`` looks market orders up in the prints, ``ticks`` walks print by print; passive ``limit`` orders
+    walk. ``queue`` is how many lots stand before an order that joins the best price: a number, with an ``x`` that
+    many mean prints of the bar that decided, or ``inf`` where only prints through the price fill. After
+    ``patience_s`` an order does what ``then`` says: it joins the best price anew, or goes to the market.
+
+    ``lots`` are those of a full position; ``max_long`` and ``max_short`` make a position smaller, 0 forbids it, and
+    change no decision. ``spread`` is what market orders cross: the costs' ``spread_ticks``, or an estimate from
+    prints and bars where that is larger (``quant.backtest.spreads``); decisions expect ``spread_ticks`` either way.
+    """
+
+    orders: Literal["market", "limit"] = "market"
+    fills: Literal["bars", "ticks"] | None = None
+    queue: Annotated[str, Meta(pattern=_QUEUE)] | Annotated[int, Meta(ge=0, le=1_000_000_000)] = "10x"
+    patience_s: PositiveSeconds | None = None
+    then: Literal["join", "market"] = "join"
+    lots: Annotated[float, Meta(gt=0.0, le=1e9)] = 1.0
+    max_long: Annotated[float, Meta(ge=0.0, le=1e9)] | None = None
+    max_short: Annotated[float, Meta(ge=0.0, le=1e9)] | None = None
+    spread: Literal["fixed", "roll", "corwin_schultz", "effective"] = "fixed"
+
+    def limited(self, frictions: Frictions) -> Frictions:
+        """Frictions with the limits of positions."""
+        long, short = (math.inf if limit is None else limit for limit in (self.max_long, self.max_short))
+        return frictions._replace(max_long=long, max_short=short)
+
+    @property
+    def by_ticks(self) -> bool:
+        """Whether fills come print by print."""
+        return self.fills == "ticks" or self.orders == "limit"
+
+    @property
+    def strangers(self) -> list[str]:
+        """Fields that were set but say nothing to the other settings."""
+        if self.orders == "limit":
+            idle = {"fills": self.fills == "bars", "then": self.then == "market" and self.patience_s is None}
+            return [name for name, is_idle in idle.items() if is_idle]
+        default = BacktestConfig()
+        return [name for name in ("queue", "patience_s", "then") if getattr(self, name) != getattr(default, name)]
+
+
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of the promotion gate; an experiment may tighten them. One that loosens them is not promoted.
 
@@ -193,19 +276,6 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     require_live: bool = True
 
 
-class ExperimentCosts(Costs, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Costs of one side of a trade, as in ``instruments.yaml``, none of them negative."""
-
-    fee_per_contract: Cost = 0.0
-    emoluments: Cost = 0.0
-    registration: Cost = 0.0
-    fee_bps: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
-    spread_ticks: Cost = 1.0
-    slippage_ticks: Cost = 0.0
-    slippage_volatility: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
-    impact: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
-
-
 class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment.
 
@@ -217,6 +287,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             frozen into spans before anything else happens.
         cut_ts_ns: leave out prints from the first one at or after this event time on.
         latency_ms: from a bar's close to the fill, assumed by labels and backtest.
+        normaliser: fitted on training rows, for a feature set whose values come as they are (``core_raw``).
         costs: instead of those in ``instruments.yaml``, for every symbol.
         wait_s: how long to wait for the tick sink, at most 600 s.
     """
@@ -229,12 +300,14 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     cut_ts_ns: Count | None = None
     bars: Text = "tick:50"
     feature_set: Text = "core"
+    normaliser: NormaliserConfig | None = None
     label: LabelConfig = LabelConfig()
     model: ModelParams = ModelParams()
     validation: ValidationConfig = ValidationConfig()
-    costs: ExperimentCosts | None = None
+    costs: Costs | None = None
     latency_ms: Annotated[float, Meta(ge=0.0, le=60_000.0)] = 200.0
     decision: DecisionConfig = DecisionConfig()
+    backtest: BacktestConfig = BacktestConfig()
     gate: GateConfig = GateConfig()
     wait_s: Annotated[float, Meta(ge=0.0, le=600.0)] = 60.0
 
@@ -247,6 +320,11 @@ class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def features(self) -> FeatureSet:
         """The feature set."""
         return FEATURE_SETS[self.feature_set]
+
+    @property
+    def regression(self) -> bool:
+        """Whether models predict a number; else they give the probability of up."""
+        return self.label.kind == "regression"
 
     @property
     def horizon_ns(self) -> int:
@@ -278,21 +356,22 @@ def parse_config(raw: Mapping[str, Any], where: str = "the experiment") -> Exper
     """An experiment from YAML or JSON types; numbers may be strings, as 64-bit ones are in JSON.
 
     Raises:
-        ConfigError: an unknown key, a wrong type, or a value out of range.
+        ConfigMisfit: an unknown key, a wrong type, a value out of range, or fields that contradict each other.
     """
     try:
         config = msgspec.convert(raw, ExperimentConfig, strict=False)
     except msgspec.ValidationError as error:
-        expected, actual = explain(error, raw, ExperimentConfig, _WORDS)
-        raise _does_not_fit(where, expected, actual) from error
+        field, expected, actual = explain(error, raw, ExperimentConfig, _WORDS)
+        raise ConfigMisfit(where, field, expected=expected, actual=actual) from error
     try:
         spec = BarSpec.parse(config.bars)
     except (ValueError, OverflowError) as error:
         expected, _, _ = str(error).removeprefix("bar specification: expected ").rpartition(", got ")
-        raise _does_not_fit(where, f"bars: {expected or 'a smaller threshold'}", shown(config.bars)) from error
-    for good, expected, actual in _checks(config):
+        expected = f"bars: {expected or 'a smaller threshold'}"
+        raise ConfigMisfit(where, "bars", expected=expected, actual=shown(config.bars)) from error
+    for good, field, expected, actual in _checks(config):
         if not good:
-            raise _does_not_fit(where, expected, actual)
+            raise ConfigMisfit(where, field, expected=expected, actual=actual)
     return msgspec.structs.replace(config, bars=str(spec))
 
 
@@ -314,15 +393,6 @@ def load_config(path: Path) -> ExperimentConfig:
     return parse_config(raw, str(path))
 
 
-def _does_not_fit(where: str, expected: str, actual: str) -> ConfigError:
-    return ConfigError(
-        f"{where} does not fit",
-        expected=expected,
-        actual=actual,
-        remedy="correct it (services/trainer/README.md describes the fields)",
-    )
-
-
 def _why(error: Exception) -> str:
     """Why a file cannot be read as YAML, in one line and without the file's text."""
     if isinstance(error, OSError):
@@ -335,38 +405,71 @@ def _why(error: Exception) -> str:
     return "a file that is no YAML text"
 
 
-def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str]]:
-    """What the fields must be together: whether they are, what was expected, what came."""
+def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str, str]]:
+    """What the fields must be together: whether they are, which field, what was expected, what came."""
     source, spans, paths = config.source, config.spans, config.validation.combinatorial
+    known = config.feature_set in FEATURE_SETS
+    names = FEATURE_SETS[config.feature_set].names if known else ()
+    primary = config.label.primary
+    raw = [name for name, each in FEATURE_SETS.items() if each.normaliser.kind is NormaliserKind.RAW]
     return [
         (
             paths is None or paths.test_groups < paths.groups - 1,
+            "validation.combinatorial",
             "validation.combinatorial: a group to train on and one to tune on beside the test groups",
             f"{paths.test_groups if paths else 0} of {paths.groups if paths else 0} tested",
         ),
+        (known, "feature_set", f"feature_set: one of {', '.join(FEATURE_SETS)}", shown(config.feature_set)),
         (
-            config.feature_set in FEATURE_SETS,
-            f"feature_set: one of {', '.join(FEATURE_SETS)}",
-            shown(config.feature_set),
+            config.normaliser is None or config.feature_set in raw,
+            "normaliser",
+            f"feature_set: one of {', '.join(raw)} for a normaliser that is fitted",
+            f"{shown(config.feature_set)}, which is normalised already",
         ),
-        (not (config.symbols and config.roots), "symbols or roots, not both", "both"),
+        (
+            config.label.kind != "meta" or primary is not None,
+            "label.primary",
+            "label.primary: the rule whose side a meta-label judges",
+            "none",
+        ),
+        (
+            primary is None or primary.feature in names,
+            "label.primary.feature",
+            f"label.primary.feature: a feature of {config.feature_set}",
+            shown(primary.feature if primary else ""),
+        ),
+        (not (config.symbols and config.roots), "symbols", "symbols or roots, not both", "both"),
         (
             not config.label.strangers,
+            f"label.{config.label.strangers[0] if config.label.strangers else ''}",
             f"label: fields that kind {config.label.kind} with events {config.label.events} reads",
             ", ".join(config.label.strangers),
         ),
         (
+            not config.backtest.strangers,
+            f"backtest.{config.backtest.strangers[0] if config.backtest.strangers else ''}",
+            f"backtest: fields that {config.backtest.orders} orders read",
+            ", ".join(config.backtest.strangers),
+        ),
+        (
             source.kind != "file" or bool(source.path or source.format == "simulator"),
+            "source.path",
             "source.path of the file",
             "none",
         ),
-        (source.kind != "file" or not spans, "spans only of streams, not of a file", "both"),
+        (source.kind != "file" or not spans, "spans", "spans only of streams, not of a file", "both"),
         *(
-            (span.n > 0, f"spans[{i}]: first_seq <= last_seq", f"{span.first_seq} and {span.last_seq}")
+            (
+                span.n > 0,
+                f"spans[{i}]",
+                f"spans[{i}]: first_seq <= last_seq",
+                f"{span.first_seq} and {span.last_seq}",
+            )
             for i, span in enumerate(spans)
         ),
         (
             len({span.symbol for span in spans}) == len(spans),
+            "spans",
             "one span per symbol",
             shown([span.symbol for span in spans]),
         ),

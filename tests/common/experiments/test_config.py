@@ -12,17 +12,18 @@ import pytest
 import yaml
 
 from tapelab.common.errors import ConfigError
-from tapelab.trainer.config import (
+from tapelab.common.experiments.config import (
     DecisionConfig,
     ExperimentConfig,
-    ExperimentCosts,
     GateConfig,
     LabelConfig,
     ModelParams,
+    NormaliserConfig,
     ValidationConfig,
     load_config,
     parse_config,
 )
+from tapelab.common.instruments import Costs
 
 
 def test_an_empty_experiment_has_every_default() -> None:
@@ -67,11 +68,26 @@ def test_a_bar_specification_is_kept_in_its_canonical_form() -> None:
         ({"symbols": ["WIN Z"]}, r"symbols\[0\]"),
         ({"wait_s": 601}, "wait_s <= 600"),
         ({"bars": "time:1e300s"}, "bars"),
+        ({"backtest": {"queue": "5x"}}, "fields that market orders read, got queue"),
+        ({"backtest": {"orders": "limit", "fills": "bars"}}, "fields that limit orders read, got fills"),
+        ({"backtest": {"orders": "limit", "then": "market"}}, "fields that limit orders read, got then"),
+        ({"backtest": {"orders": "limit", "queue": "many"}}, "backtest.queue"),
+        ({"backtest": {"orders": "limit", "queue": -1}}, "backtest.queue"),
+        ({"backtest": {"orders": "limit", "queue": "5y"}}, "a multiple of the mean print such as 10x, or inf"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(raw: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         parse_config(raw)
+
+
+@pytest.mark.parametrize("queue", ["10x", "2.5x", "20", "0.001", "inf", 20, 0])
+def test_a_queue_is_a_number_a_multiple_or_endless(queue: Any) -> None:
+    traded = parse_config({"backtest": {"orders": "limit", "queue": queue, "patience_s": 5, "then": "market"}}).backtest
+    assert str(traded.queue) == str(queue)
+    assert traded.by_ticks
+    assert not parse_config({}).backtest.by_ticks
+    assert parse_config({"backtest": {"fills": "ticks"}}).backtest.by_ticks
 
 
 def test_the_experiments_that_come_with_the_project_fit(repository: Path) -> None:
@@ -101,9 +117,10 @@ _NUMBERS = [
     for place, struct in (
         ((), ExperimentConfig),
         (("label",), LabelConfig),
+        (("normaliser",), NormaliserConfig),
         (("model",), ModelParams),
         (("validation",), ValidationConfig),
-        (("costs",), ExperimentCosts),
+        (("costs",), Costs),
         (("decision",), DecisionConfig),
         (("gate",), GateConfig),
     )
@@ -142,7 +159,12 @@ def test_the_ends_of_every_range_can_be_computed_with(extreme: str) -> None:
         ({"costs": {"fee_bps": -1}}, "expected costs.fee_bps >= 0, got -1; "),
         ({"costs": {"fee": 1}}, "expected only fields that costs has, got the unknown costs.fee; "),
         ({"spans": [{"symbol": "A"}]}, "expected spans[0].stream, got nothing; "),
-        ({"label": {"kind": "x"}}, "expected label.kind: one of regression, sign_return, triple_barrier, got 'x'; "),
+        (
+            {"label": {"kind": "x"}},
+            "expected label.kind: one of meta, regression, sign_return, triple_barrier, got 'x'; ",
+        ),
+        ({"normaliser": {"kind": "x"}}, "expected normaliser.kind: one of robust, zscore, got 'x'; "),
+        ({"label": {"primary": {}}}, "expected label.primary.feature, got nothing; "),
         ({"bars": "tick:many"}, "expected bars: tick:200, volume:5000, dollar:5e6 or time:1s, got 'tick:many'; "),
         ({"name": "\x1b[31m"}, "got '\\x1b[31m'; "),
         ({1: 2}, "expected fields that are named by texts, got another key; "),

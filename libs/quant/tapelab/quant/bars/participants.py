@@ -1,0 +1,125 @@
+"""Who traded: the agents of a bar's prints, and what their volumes say when it closes.
+
+An agent gets a number of the day with its first print, so that a print is looked up once for all specifications
+and a bar's volumes are plain arrays; what costs O(agents) is left to the bar's close.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from tapelab.quant._numba import njit
+from tapelab.quant.bars.state import agent_hash
+
+_agent_hash: Final = njit(agent_hash)
+
+
+@njit
+def _number(who: Any, day: Any, ids: Any, slots: Any) -> Any:
+    """The agent's number, 0 for the unknown one; a new agent gets the next."""
+    mask = len(slots) - 1
+    slot = _agent_hash(who) & mask
+    while True:
+        entry = slots[slot]
+        # A free place reads as the unknown agent under number 0.
+        if entry >> 32 == who:
+            return entry & 0xFFFFFFFF
+        if entry == 0:
+            break
+        slot = (slot + 1) & mask
+    day.agents += 1
+    ids[day.agents] = who
+    slots[slot] = who << 32 | day.agents
+    return day.agents
+
+
+@njit
+def name_agents(buy_agent: Any, sell_agent: Any, m: int, day: Any, ids: Any, slots: Any, block: Any) -> None:
+    """Put the numbers of their agents to a block's first ``m`` prints."""
+    for j in range(m):
+        print_ = block[j]
+        print_.buyer = _number(np.int64(buy_agent[print_.row]), day, ids, slots)
+        print_.seller = _number(np.int64(sell_agent[print_.row]), day, ids, slots)
+
+
+@njit
+def add_agents(
+    block: Any, start: int, stop: int, buyers: int, sellers: int, buy_list: Any, sell_list: Any, bought: Any, sold: Any
+) -> Any:
+    """Add some prints' volumes to their agents; how many bought and sold afterwards.
+
+    Written without branches: an agent joins its list with its first volume, and the unknown one's is NaN. Unsigned
+    places spare the compiler a sign check.
+    """
+    for j in range(start, stop):
+        v = block[j].volume
+        traded = v > 0.0
+        i = block[j].buyer
+        buy_list[np.uint64(buyers)] = i
+        buyers += (bought[i] == 0.0) & traded
+        bought[i] += v
+        i = block[j].seller
+        sell_list[np.uint64(sellers)] = i
+        sellers += (sold[i] == 0.0) & traded
+        sold[i] += v
+    return buyers, sellers
+
+
+@njit
+def _ranked(x: float, first: float, second: float, third: float) -> Any:
+    """The three largest of four, the last three of which are in order; without branches, none may be NaN."""
+    rest = x if x < first else first
+    first = x if x > first else first
+    left = rest if rest < second else second
+    second = rest if rest > second else second
+    third = left if left > third else third
+    return first, second, third
+
+
+@njit
+def _share(part: float, total: float) -> float:
+    share = part / total
+    return 1.0 if share > 1.0 else share
+
+
+@njit
+def agent_figures(bar: Any, buyers: Any, sellers: Any, bought: Any, sold: Any) -> None:
+    """Write a bar's figures by agent, NaN without any, and empty the volumes."""
+    bar.buy_agent_hhi = bar.buy_agent_top3_share = np.nan
+    bar.sell_agent_hhi = bar.sell_agent_top3_share = np.nan
+    bar.agent_net_buy_top3 = bar.agent_net_sell_top3 = np.nan
+    total = squares = 0.0
+    first = second = third = 0.0
+    buy_1 = buy_2 = buy_3 = 0.0
+    sell_1 = sell_2 = sell_3 = 0.0
+    for i in buyers:
+        v = bought[i]
+        total += v
+        squares += v * v
+        first, second, third = _ranked(v, first, second, third)
+        net = v - sold[i]
+        buy_1, buy_2, buy_3 = _ranked(net if net > 0.0 else 0.0, buy_1, buy_2, buy_3)
+        sell_1, sell_2, sell_3 = _ranked(-net if net < 0.0 else 0.0, sell_1, sell_2, sell_3)
+    if total > 0.0:
+        bar.buy_agent_hhi = squares / (total * total)
+        bar.buy_agent_top3_share = _share(first + second + third, total)
+    total = squares = 0.0
+    first = second = third = 0.0
+    for i in sellers:
+        v = sold[i]
+        total += v
+        squares += v * v
+        first, second, third = _ranked(v, first, second, third)
+        # Who bought as well was netted above.
+        sell_1, sell_2, sell_3 = _ranked(v if bought[i] == 0.0 else 0.0, sell_1, sell_2, sell_3)
+        sold[i] = 0.0
+    if total > 0.0:
+        bar.sell_agent_hhi = squares / (total * total)
+        bar.sell_agent_top3_share = _share(first + second + third, total)
+    if len(buyers) > 0 and len(sellers) > 0:
+        bar.agent_net_buy_top3 = buy_1 + buy_2 + buy_3
+        bar.agent_net_sell_top3 = sell_1 + sell_2 + sell_3
+    for i in buyers:
+        bought[i] = 0.0

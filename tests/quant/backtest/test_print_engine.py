@@ -1,0 +1,369 @@
+"""Orders print by print: by hand to the cent, equal to the backtest bar by bar, and blind to the future."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tapelab.quant.backtest.costs import CostModel, Frictions
+from tapelab.quant.backtest.decision import DecisionParams, Reason
+from tapelab.quant.backtest.engine import run_backtest
+from tapelab.quant.backtest.latency import Latency
+from tapelab.quant.backtest.orders import OrderPolicy
+from tapelab.quant.backtest.print_engine import PrintBacktest, run_on_prints
+from tapelab.quant.backtest.prints import prints_of
+from tests.quant.backtest.test_causality import FRICTIONS, Tape
+from tests.quant.backtest.test_causality import PARAMS as TAPE_PARAMS
+
+SECOND = 1_000_000_000
+COSTS = CostModel(0.25, 0.0, 1.0, 0.25, 5.0, 0.2)  # R$ 0.25 a lot; half a tick of spread, a quarter of slippage
+PARAMS = DecisionParams(threshold=0.0, cooldown_ns=0, max_hold_ns=1_000 * SECOND, flatten_ns=0)
+LIMIT = OrderPolicy(limit=True)
+BUY, SELL = 1, -1
+
+Print = tuple[float, float, float, int]  # seconds, price, lots, who crossed
+
+
+def run(
+    prints: list[Print],
+    bars: dict[int, float],
+    *,
+    policy: OrderPolicy = LIMIT,
+    lots: float = 1,
+    latency_s: float = 1.0,
+    ahead: float = 0.0,
+    costs: CostModel = COSTS,
+    **more: Any,
+) -> PrintBacktest:
+    """Bars close at the given prints, with these expected returns; the last one is the session's end."""
+    ts, price, volume, side = (np.array(column) for column in zip(*prints, strict=True))
+    rows = np.array(list(bars))
+    return run_on_prints(
+        prints_of(ts * SECOND, price, volume, side),
+        rows,
+        (ts[rows] * SECOND).astype(np.int64),
+        price[rows],
+        np.full(len(rows), 20260105),
+        np.full(len(rows), 10**15),
+        rows == rows[-1],
+        np.ones(len(rows), bool),
+        list(bars.values()),
+        PARAMS,
+        costs,
+        lots,
+        policy=policy,
+        latency_ns=int(latency_s * SECOND),
+        ahead=ahead,
+        **more,
+    )
+
+
+def told(result: PrintBacktest, *names: str) -> list[tuple[Any, ...]]:
+    return [tuple(fill[name] for name in names) for fill in result.fills]
+
+
+def test_a_market_order_trades_at_the_first_print_after_its_arrival() -> None:
+    tape = [(0, 100_000, 1, BUY), (1, 100_005, 1, BUY), (2, 100_010, 1, BUY), (9, 100_110, 1, BUY)]
+    result = run(tape, {0: 0.01, 3: 0.0}, policy=OrderPolicy(), lots=2)
+    assert told(result, "print", "side", "lots", "price", "got", "maker") == [
+        (2, BUY, 2, 100_010, 100_013.75, 0),
+        (3, SELL, 2, 100_110, 100_106.25, 0),  # the session's last print: none follows
+    ]
+    # Two lots at R$ 0.20 a point: 100 points gross; per side R$ 0.50 fee, R$ 1.00 spread, R$ 0.50 slippage.
+    kpis = result.result.kpis
+    assert (kpis.gross_pnl, kpis.fees, kpis.spread, kpis.slippage) == pytest.approx((40.0, 1.0, 2.0, 1.0))
+    assert kpis.net_pnl == pytest.approx(36.0)
+    # Asked were 100,000 and 100,110: 13.75 and 3.75 points short, twice R$ 0.20.
+    assert result.orders.shortfall == pytest.approx(7.0)
+
+
+def test_a_passive_order_waits_for_its_queue_and_earns_half_the_spread() -> None:
+    tape = [
+        (0, 100_000, 9, SELL),  # bid 100,000; the decision
+        (1, 100_000, 99, SELL),  # not later than the arrival
+        (2, 100_000, 6, SELL),  # four of ten lots are left ahead
+        (3, 100_005, 50, BUY),  # the other side
+        (4, 100_000, 5, SELL),  # four ahead, the fifth is ours
+        (5, 99_995, 1, SELL),  # through our price: the other two
+        (9, 100_020, 1, BUY),
+    ]
+    result = run(tape, {0: 0.01, 6: 0.0}, lots=3, ahead=10.0)
+    assert told(result, "print", "side", "lots", "price", "got", "maker", "ahead", "position")[:2] == [
+        (4, BUY, 1, 100_002.5, 100_000, 1, 10, 1),
+        (5, BUY, 2, 100_002.5, 100_000, 1, 10, 3),
+    ]
+    assert told(result, "order", "sent_ts_ns", "arrived_ts_ns", "filled_ts_ns")[0] == (0, 0, SECOND, 4 * SECOND)
+    # Bought 2.5 points below the middle; sold at the market for 100,020 - 3.75.
+    kpis = result.result.kpis
+    assert (kpis.gross_pnl, kpis.fees, kpis.spread, kpis.slippage) == pytest.approx((10.5, 1.5, 0.0, 0.75))
+    assert kpis.net_pnl == pytest.approx((100_016.25 - 100_000) * 0.6 - 1.5)
+    assert result.fills["spread"] == pytest.approx([-0.5, -1.0, 1.5])
+    (trade,) = result.result.trades
+    assert (trade["lots"], trade["entry_got"], trade["exit_got"]) == pytest.approx((3, 100_000, 100_016.25))
+    orders = result.orders
+    assert (orders.n_fills, orders.n_passive, orders.fill_ratio, orders.maker_share) == (3, 1, 1.0, 0.5)
+    assert orders.wait_s == pytest.approx((3 + 2 * 4) / 3)
+    assert orders.markout_1s == pytest.approx(-1.0)  # 100,000 bought, 99,995 a second later on both parts
+
+
+def test_a_round_trip_of_passive_orders_in_a_still_market_earns_the_spread() -> None:
+    tape = [(0, 100.0, 1, SELL), (2, 100.0, 1, SELL), (3, 105.0, 1, BUY), (5, 105.0, 1, BUY), (9, 105.0, 1, BUY)]
+    result = run(tape, {0: 1.0, 2: -1.0, 4: 0.0}, frictions=Frictions(max_short=0.0))
+    assert told(result, "got", "maker") == [(100.0, 1), (105.0, 1)]
+    assert result.result.kpis.gross_pnl == 0.0
+    assert result.result.kpis.spread == pytest.approx(-1.0)  # five points at R$ 0.20
+    assert result.result.kpis.net_pnl == pytest.approx(1.0 - 2 * 0.25)
+
+
+def test_a_buyer_after_a_buyers_print_joins_the_bid_below_it() -> None:
+    tape = [(0, 100_005, 1, BUY), (2, 100_000, 1, SELL), (9, 100_000, 1, SELL)]
+    assert told(run(tape, {0: 0.01, 2: 0.0}), "got", "maker")[0] == (100_000, 1)
+
+
+def test_an_order_that_would_cross_when_it_arrives_slides_to_the_best_price() -> None:
+    tape = [(0, 100_000, 1, SELL), (0.5, 99_990, 1, SELL), (2, 99_990, 1, SELL), (9, 100_000, 1, SELL)]
+    assert told(run(tape, {0: 0.01, 3: 0.0}), "print", "got", "maker")[0] == (2, 99_990, 1)
+
+
+def test_a_price_that_only_trades_at_ours_never_fills_behind_an_endless_queue() -> None:
+    tape = [(0, 100_000, 1, SELL), (2, 100_000, 9e9, SELL), (3, 99_995, 1, SELL), (9, 100_000, 1, SELL)]
+    assert told(run(tape, {0: 0.01, 3: 0.0}, ahead=math.inf), "print", "got")[0] == (2, 100_000)
+
+
+def test_a_new_target_cancels_what_rests_once_the_message_is_there() -> None:
+    tape = [
+        (0, 100_000, 1, SELL),  # buy two
+        (2, 100_000, 1, SELL),  # one is bought; the next decision is to be short
+        (2.5, 100_000, 1, SELL),  # on its way: the second is bought
+        (4, 100_000, 9, SELL),  # cancelled
+        (5, 100_005, 3, BUY),  # three of four sold
+        (6, 100_005, 3, BUY),
+        (9, 100_005, 1, BUY),
+    ]
+    result = run(tape, {0: 0.01, 1: -0.01, 6: 0.0}, lots=2)
+    assert told(result, "print", "side", "lots", "position") == [
+        (1, BUY, 1, 1),
+        (2, BUY, 1, 2),
+        (4, SELL, 3, -1),
+        (5, SELL, 1, -2),
+        (6, BUY, 2, 0),
+    ]
+    assert result.result.trades["side"].tolist() == [1, -1]
+    assert result.result.trades["lots"].tolist() == [2, 2]
+    assert result.result.trades["reason"].tolist() == [Reason.FLIP, Reason.SESSION_END]
+
+
+def test_an_order_without_a_fill_is_cancelled_and_nothing_is_traded() -> None:
+    tape = [(0, 100_000, 1, SELL), (2, 100_010, 1, BUY), (9, 100_020, 1, BUY)]
+    result = run(tape, {0: 0.01, 2: 0.0})
+    assert not len(result.fills)
+    assert result.result.side.tolist() == [1, 0]
+    assert result.result.kpis.n_trades == 0
+    assert result.result.kpis.net_pnl == 0.0
+    assert (result.orders.fill_ratio, result.orders.n_passive) == (0.0, 1)
+    assert math.isnan(result.orders.wait_s)
+
+
+def test_what_is_out_of_patience_goes_to_the_market() -> None:
+    tape = [
+        (0, 100_000, 1, SELL),
+        (2, 100_000, 1, SELL),
+        (5, 100_010, 1, BUY),  # four seconds after the arrival: still patient
+        (5.5, 100_010, 1, BUY),
+        (9, 100_020, 1, BUY),
+    ]
+    policy = OrderPolicy(True, 4 * SECOND, then_market=True)
+    result = run(tape, {0: 0.01, 4: 0.0}, lots=2, policy=policy)
+    assert told(result, "print", "lots", "got", "maker", "order") == [
+        (1, 1, 100_000, 1, 0),
+        (3, 1, 100_013.75, 0, 1),
+        (4, 2, 100_016.25, 0, 2),
+    ]
+    assert result.fills["arrived_ts_ns"][1] == 5 * SECOND
+
+
+def test_what_is_out_of_patience_joins_the_best_price_anew_or_keeps_its_place() -> None:
+    tape = [
+        (0, 100_000, 1, SELL),
+        (2, 100_000, 3, SELL),  # two of five left ahead
+        (6, 100_000, 2, SELL),  # out of patience at the same price: the place is kept, none ahead
+        (8, 100_010, 1, BUY),
+        (12, 100_005, 4, SELL),  # joined anew at 100,005: five ahead, one left
+        (13, 100_005, 2, SELL),
+        (20, 100_020, 1, BUY),
+    ]
+    result = run(tape, {0: 0.01, 6: 0.0}, ahead=5.0, policy=OrderPolicy(True, 4 * SECOND))
+    assert told(result, "print", "got", "maker", "order")[0] == (5, 100_005, 1, 1)
+    assert result.fills["arrived_ts_ns"][0] == 9 * SECOND
+    assert result.orders.n_passive == 2
+
+
+def test_limits_hold_in_lots_and_the_session_ends_flat_at_the_market() -> None:
+    tape = [(0, 100_000, 9, SELL), (2, 100_000, 9, SELL), (9, 100_000, 9, SELL)]
+    result = run(tape, {0: 0.01, 2: 0.0}, lots=5, frictions=Frictions(max_long=2.0))
+    assert told(result, "lots", "maker", "reason") == [(2, 1, Reason.EDGE), (2, 0, Reason.SESSION_END)]
+    assert run(tape, {0: 0.01, 2: 0.0}, frictions=Frictions(max_long=0.0)).result.kpis.n_trades == 0
+
+
+def test_an_order_too_late_for_its_session_is_never_made() -> None:
+    tape = [(0, 100_000, 1, SELL), (0.5, 100_000, 1, SELL)]
+    assert not len(run(tape, {0: 0.01, 1: 0.0}).fills)
+
+
+def test_an_unknown_aggressor_is_told_by_the_tick_rule() -> None:
+    prints = prints_of([3, 1, 4, 5, 6], [5.0, 5.0, 6.0, 6.0, 4.0], [1.0] * 5, [0, -1, 0, 0, 0])
+    assert prints["side"].tolist() == [1, -1, 1, 1, -1]
+    assert prints["ts_ns"].tolist() == [3, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("lots", [1.0, 5.0])
+def test_market_orders_are_the_backtest_bar_by_bar_to_the_bit(seed: int, lots: float) -> None:
+    tape = Tape(seed)
+    rows = np.arange(9, 900, 10)
+    columns = tape.day, tape.close, tape.end, tape.usable, tape.expected
+    prints = prints_of(tape.tick_ts, tape.tick_price, np.ones(900), np.zeros(900))
+    for latency in (Latency.fixed(0), Latency.fixed(SECOND), Latency.fixed(40 * SECOND)):
+        bars = run_backtest(
+            tape.ts,
+            tape.price,
+            tape.fills(latency=latency),
+            *columns,
+            TAPE_PARAMS,
+            COSTS,
+            lots,
+            frictions=FRICTIONS,
+            **tape.extras(90),
+        )
+        ticks = run_on_prints(
+            prints,
+            rows,
+            tape.ts,
+            tape.price,
+            *columns,
+            TAPE_PARAMS,
+            COSTS,
+            lots,
+            latency_ns=latency.draw(90),
+            frictions=FRICTIONS,
+            **tape.extras(90),
+        ).result
+        assert len(bars.trades) > 5
+        assert ticks.trades.tobytes() == bars.trades.tobytes()
+        assert ticks.side.tobytes() == bars.side.tobytes()
+        assert ticks.reason.tobytes() == bars.reason.tobytes()
+        assert ticks.equity[-1] == pytest.approx(bars.equity[-1])
+        if latency.samples_ns[0] <= SECOND:  # bars are ten prints, so fills come before the next one closes
+            assert ticks.kpis == bars.kpis
+            for name in ("gross", "cost", "net", "net_return", "equity", "drawdown", "day_net"):
+                assert getattr(ticks, name).tobytes() == getattr(bars, name).tobytes()
+
+
+@pytest.mark.parametrize(
+    "policy", [OrderPolicy(), LIMIT, OrderPolicy(True, 3 * SECOND), OrderPolicy(True, SECOND, True)]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_other_prints_later_never_change_fills_and_equity_before(seed: int, policy: OrderPolicy) -> None:
+    tape, rng = Tape(seed), np.random.default_rng(seed)
+    volume, aggressor = rng.integers(1, 9, 900).astype(float), rng.integers(-1, 2, 900)
+    rows = np.arange(9, 900, 10)
+    latency = Latency.measured([0, SECOND, 3 * SECOND], seed).draw(90)
+    ahead = rng.integers(0, 9, 90).astype(float)
+
+    def outcome(price: Any, lots: Any, sides: Any) -> PrintBacktest:
+        return run_on_prints(
+            prints_of(tape.tick_ts, price, lots, sides),
+            rows,
+            tape.ts,
+            price[rows],
+            tape.day,
+            tape.close,
+            tape.end,
+            tape.usable,
+            tape.expected,
+            TAPE_PARAMS,
+            COSTS,
+            3.0,
+            policy=policy,
+            latency_ns=latency,
+            ahead=ahead,
+            frictions=FRICTIONS,
+            **tape.extras(90),
+        )
+
+    whole = outcome(tape.tick_price, volume, aggressor)
+    assert len(whole.fills) > 5
+    for cut in (205, 450, 777):
+        price, lots, sides = tape.tick_price.copy(), volume.copy(), aggressor.copy()
+        price[cut:] = np.maximum(price[cut:] + 5.0 * rng.integers(-9, 9, 900 - cut), 5.0)
+        lots[cut:], sides[cut:] = lots[cut:] * 7.0, -sides[cut:]
+        other = outcome(price, lots, sides)
+        before = whole.fills[whole.fills["print"] < cut]
+        assert before.tobytes() == other.fills[other.fills["print"] < cut].tobytes()
+        # A bar is done with when the next one closes.
+        done = int(np.searchsorted(rows, cut)) - 1
+        assert whole.result.equity[:done].tobytes() == other.result.equity[:done].tobytes()
+
+
+def test_fills_come_after_the_arrival_but_for_the_last_print_of_a_session() -> None:
+    tape = Tape(1)
+    rows = np.arange(9, 900, 10)
+    result = run_on_prints(
+        prints_of(tape.tick_ts, tape.tick_price, np.full(900, 3.0), np.zeros(900)),
+        rows,
+        tape.ts,
+        tape.price,
+        tape.day,
+        tape.close,
+        tape.end,
+        tape.usable,
+        tape.expected,
+        TAPE_PARAMS,
+        COSTS,
+        policy=LIMIT,
+        latency_ns=SECOND,
+    )
+    fills = result.fills
+    late = fills["filled_ts_ns"] <= fills["arrived_ts_ns"]
+    assert (fills["reason"][late] == Reason.SESSION_END).all()
+    assert set(fills["print"][late]) <= {299, 599, 899}
+    assert fills["maker"].any()
+    assert (fills["side"] * (fills["price"] - fills["got"]) > 0.0).tolist() == (fills["maker"] == 1).tolist()
+
+
+def test_no_bars_make_no_fills() -> None:
+    nothing = run_on_prints(prints_of([], [], [], []), [], [], [], [], [], [], [], [], PARAMS, COSTS)
+    assert (len(nothing.fills), nothing.result.kpis.n_trades, nothing.orders.n_fills) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"latency_s": -1.0}, "latency_ns: expected >= 0"),
+        ({"ahead": -1.0}, "ahead: expected lots >= 0"),
+        ({"lots": 0}, "position_lots: expected > 0"),
+        ({"policy": OrderPolicy(True, 0)}, "patience_ns: expected > 0"),
+        ({"frictions": Frictions(impact=1.0)}, "volatility: expected a column"),
+        ({"volume": [1.0]}, r"volume: expected shape \(2,\) like ts_ns, got \(1,\)"),
+    ],
+)
+def test_what_cannot_be_is_refused(more: dict[str, Any], said: str) -> None:
+    tape = [(0, 100_000, 1, SELL), (2, 100_000, 1, SELL)]
+    with pytest.raises(ValueError, match=said):
+        run(tape, {0: 0.01, 1: 0.0}, **more)
+
+
+def test_rows_and_prints_that_cannot_be_are_refused() -> None:
+    tape = [(0, 100_000, 1, SELL), (2, 100_000, 1, SELL)]
+    with pytest.raises(ValueError, match="last_print: expected rows of 2 prints"):
+        run_on_prints(prints_of([0, 2], [1, 1], [1, 1], [1, 1]), [2], [1], [1], [1], [9], [1], [1], [0], PARAMS, COSTS)
+    with pytest.raises(ValueError, match="before the session's close, got one at 2 of a session that closes at 2"):
+        run_on_prints(prints_of([0, 2], [1, 1], [1, 1], [1, 1]), [1], [1], [1], [1], [2], [1], [1], [0], PARAMS, COSTS)
+    with pytest.raises(ValueError, match="price: expected finite prices"):
+        run_on_prints(prints_of([0], [1], [1], [1]), [0], [1], [math.nan], [1], [9], [1], [1], [0], PARAMS, COSTS)
+    with pytest.raises(ValueError, match="volume: expected finite numbers >= 0, got nan at 1"):
+        prints_of([0, 2], [1, 1], [1, math.nan], [1, 1])
+    assert run(tape, {0: 0.0, 1: 0.0}).orders.n_passive == 0
