@@ -14,6 +14,7 @@ from tapelab.quant.day_context import day_context
 from tapelab.quant.dtypes import BAR_DTYPE, BarFlag
 from tapelab.quant.features import (
     FEATURE_SETS,
+    FeatureBank,
     FeatureEngine,
     FeatureRows,
     FeatureSet,
@@ -214,6 +215,66 @@ def test_a_snapshot_of_another_set_or_tick_size_is_refused() -> None:
         FeatureEngine(QUICK, TICK).restore(blob)
     with pytest.raises(ValueError, match="bytes"):
         FeatureEngine(CORE, TICK).restore(blob[:-1])
+
+
+def test_a_snapshot_of_another_layout_is_refused() -> None:
+    engine = FeatureEngine(CORE, TICK)
+    # The first layout began with the feature set's id.
+    for blob in (engine.snapshot()[4:], b"", (1).to_bytes(4, "little") + engine.snapshot()[4:]):
+        with pytest.raises(ValueError, match=r"layout 2, got .*again from the log"):
+            engine.restore(blob)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(SETS), seeds, st.lists(st.integers(0, 400), max_size=8), st.integers(0, 400))
+def test_a_bank_gives_each_symbol_what_it_would_get_alone(
+    feature_set: FeatureSet, seed: int, cuts: list[int], restart: int
+) -> None:
+    """Bars of many symbols interleaved at random, in pieces of any length, with new symbols coming in between."""
+    rng = np.random.default_rng(seed)
+    ticks = [TICK, 0.01, 2.0, TICK, 1.0]
+    tapes = [make_bars(int(rng.integers(2**32)), int(rng.integers(1, 60)), days=2) for _ in ticks]
+    tapes[1]["flags"][len(tapes[1]) // 3] |= np.uint32(BarFlag.AFTER_GAP)
+    order = rng.permutation(np.repeat(np.arange(len(ticks)), [len(tape) for tape in tapes]))
+    bars = np.empty(len(order), BAR_DTYPE)
+    for number, tape in enumerate(tapes):
+        bars[order == number] = tape
+    bank, parts, known = FeatureBank(feature_set), [], 0
+    for start, stop in itertools.pairwise(sorted({0, len(order), *(min(c, len(order)) for c in (*cuts, restart))})):
+        while known <= order[start:stop].max(initial=-1):
+            assert bank.add(ticks[known]) == known
+            known += 1
+        if start == restart:
+            blobs, bank = [bank.snapshot(number) for number in range(known)], FeatureBank(feature_set)
+            for number, blob in enumerate(blobs):
+                bank.restore(bank.add(ticks[number]), blob)
+        parts.append(bank.update(bars[start:stop], order[start:stop]))
+    rows = joined(parts)
+    for number, (tape, tick) in enumerate(zip(tapes, ticks, strict=True)):
+        mine = FeatureRows(*(column[order == number] for column in rows))
+        assert_same(mine, compute_features(tape, feature_set, tick))
+
+
+def test_a_bank_forgets_one_symbol_alone() -> None:
+    bars, bank = make_bars(5, 150), FeatureBank(CORE)
+    both = np.repeat([bank.add(TICK), bank.add(TICK)], 70)
+    bank.update(np.concatenate([bars[:70], bars[:70]]), both)
+    bank.new_stream(0)
+    rows = bank.update(np.concatenate([bars[70:140], bars[70:140]]), both)
+    assert_same(rows.part(0, 70), compute_features(bars[70:140], CORE, TICK))
+    assert_same(rows.part(70, 140), compute_features(bars[:140], CORE, TICK).part(70, 140))
+
+
+def test_a_bank_refuses_symbols_that_it_does_not_know() -> None:
+    bank, bars = FeatureBank(CORE), make_bars(1, 3)
+    bank.add(TICK)
+    before = bank.snapshot(0)
+    for symbols in ([0, 0, 1], [0, -1, 0]):
+        with pytest.raises(ValueError, match="numbers that add"):
+            bank.update(bars, np.array(symbols))
+    with pytest.raises(ValueError, match="one per bar"):
+        bank.update(bars, np.zeros(2, np.int64))
+    assert bank.snapshot(0) == before
 
 
 def test_wrong_arguments_are_refused() -> None:

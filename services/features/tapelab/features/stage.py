@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import msgspec
@@ -17,11 +17,12 @@ from tapelab.common.pipeline import Pipeline
 from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
 from tapelab.common.schemas.bars import Bar, bars_to_array
+from tapelab.common.schemas.features import FeatureVector
 from tapelab.common.topics import BARS, FEATURES
-from tapelab.features.tracks import Admitted, Track, TrackState
+from tapelab.features.tracks import Admitted, Track, TrackState, advance
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.dtypes import BarFlag
-from tapelab.quant.features import FEATURE_SETS
+from tapelab.quant.features import FEATURE_SETS, FeatureBank
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True):
@@ -69,12 +70,13 @@ class FeaturesStage:
             [version("tapelab"), *(f"{s}/{FEATURE_SETS[n].id}" for s, names in self._live.items() for n in names)]
         )
         self._sequencer = Sequencer(BARS)
+        self._banks = self._new_banks()
         self._tracks: dict[tuple[str, str], Track] = {}
 
     def process(self, records: Sequence[Record]) -> Step:
         """Take the next bars of the log; vectors come in the order of their bars."""
         step = Step(outputs=[], dead=[], halts={}, counts={})
-        # The kernel sees all bars of one sequence in one call.
+        # The kernel sees all bars of one step in one call.
         runs: dict[Identity, list[Admitted]] = {}
         for cause, record in enumerate(records):
             try:
@@ -87,7 +89,16 @@ class FeaturesStage:
                 _count(step, "bars_not_live")
             elif self._is_next(bar, row, record, step):
                 runs.setdefault(identity(bar), []).append(Admitted(cause, bar, row))
-        vectors = [found for who, bars in runs.items() for found in self._track(who, bars[0].bar.spec).advance(bars)]
+        vectors: list[tuple[int, FeatureVector]] = []
+        turn: dict[Track, list[Admitted]] = {}
+        for who, bars in runs.items():
+            track = self._track(who, bars[0].bar.spec)
+            if track in turn:
+                # A new stream waits for the one before it.
+                vectors += advance(list(turn.items()), self._banks)
+                turn = {}
+            turn[track] = bars
+        vectors += advance(list(turn.items()), self._banks)
         vectors.sort(key=lambda found: found[0])
         step.outputs.extend(Output(FEATURES, vector, cause) for cause, vector in vectors)
         return step
@@ -140,8 +151,15 @@ class FeaturesStage:
     def _track(self, who: Identity, spec: str) -> Track:
         key = who.symbol, who.lineage
         if key not in self._tracks:
-            self._tracks[key] = Track(who.symbol, who.lineage, spec, self._live[spec], self._instruments.of(who.symbol))
+            self._tracks[key] = self._new_track(who, spec, self._banks)
         return self._tracks[key]
+
+    def _new_track(self, who: Identity, spec: str, banks: Mapping[str, FeatureBank]) -> Track:
+        live = {name: banks[name] for name in self._live[spec]}
+        return Track(who.symbol, who.lineage, spec, live, self._instruments.of(who.symbol))
+
+    def _new_banks(self) -> dict[str, FeatureBank]:
+        return {name: FeatureBank(FEATURE_SETS[name]) for names in self._live.values() for name in names}
 
     def snapshot(self) -> bytes:
         """The reading marks and every engine."""
@@ -170,14 +188,14 @@ class FeaturesStage:
                 actual=f"partition {state.partition} of {state.configuration}",
                 remedy="let the stage start from the log's start under its new configuration",
             )
-        tracks: dict[tuple[str, str], Track] = {}
+        banks, tracks = self._new_banks(), {}
         for saved in state.tracks:
             who = Identity(saved.symbol, saved.stream, saved.bar_lineage)
-            track = Track(who.symbol, who.lineage, saved.spec, self._live[saved.spec], self._instruments.of(who.symbol))
+            track = self._new_track(who, saved.spec, banks)
             track.restore(saved)
             tracks[who.symbol, who.lineage] = track
         self._sequencer = Sequencer(BARS, state.sequence)
-        self._tracks = tracks
+        self._banks, self._tracks = banks, tracks
 
 
 def _canonical(spec: str) -> str:

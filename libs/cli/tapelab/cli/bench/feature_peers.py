@@ -2,6 +2,8 @@
 
 All three work column by column over a day without gaps; rows before the warm-up differ, later ones agree. The
 plain columns, which need no window, come from numpy in all three, so that what is compared is the rolling work.
+Polars is called series by series: the same as one lazy frame of expressions gave the same values in more time on one
+thread (1.2 to 1.3 times), as it computes the plain columns too.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""Features of bars: specs by family, one kernel, an engine per symbol and a slow reference beside it."""
+"""Features of bars: specs by family, one kernel, a bank of symbols (or an engine for one) and a slow reference."""
 
-from tapelab.quant.features.engine import FeatureEngine, FeatureRows, compute_features
+from tapelab.quant.features.bank import FeatureBank, FeatureRows
+from tapelab.quant.features.engine import FeatureEngine, compute_features
 from tapelab.quant.features.registry import FEATURE_SETS
 from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, Normaliser, NormaliserKind
 
 __all__ = [
     "FEATURE_SETS",
+    "FeatureBank",
     "FeatureEngine",
     "FeatureRows",
     "FeatureSet",

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, finite, moments_slots, push_moments, ratio
 from tapelab.quant.features.spec import NEVER, ZERO_WHEN_EMPTY, FeatureSpec, Normalisation
 
@@ -99,7 +99,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def weekday(day: int) -> int:
     """0 for Monday to 6 for Sunday of a day YYYYMMDD of the Gregorian calendar (Sakamoto's method)."""
     year = day // 10000
@@ -112,7 +112,7 @@ def weekday(day: int) -> int:
     return (year + year // 4 - year // 100 + year // 400 + offset + day % 100 + 6) % 7
 
 
-@njit
+@leaf
 def arrivals_row(bar: Any, t: int, slots: Slots, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; ``t`` counts the day's bars from 0."""
     duration_s = max(0.0, 1e-9 * float(bar.ts_close_ns - bar.ts_open_ns))

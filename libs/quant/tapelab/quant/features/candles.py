@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, share
 from tapelab.quant.features.spec import NEVER, ZERO_WHEN_EMPTY, FeatureSpec, Normalisation
 
@@ -59,7 +59,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def candles_row(bar: Any, t: int, change: float, slots: Slots, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; ``change`` is the close less the previous one."""
     span = bar.high - bar.low

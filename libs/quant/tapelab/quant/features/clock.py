@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots
 from tapelab.quant.features.spec import ZERO_WHEN_UNKNOWN, FeatureSpec, Normalisation
 
@@ -31,7 +31,7 @@ SPECS: Final = tuple(
 )
 
 
-@njit
+@leaf
 def clock_row(bar: Any, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; nothing is carried."""
     raw[0] = raw[1] = 0.0

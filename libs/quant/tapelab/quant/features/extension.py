@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features import arrivals, candles, clock, participants, pressure, profile, ranges, technical, trend
 from tapelab.quant.features.arrivals import arrivals_row
 from tapelab.quant.features.candles import candles_row
@@ -49,7 +49,7 @@ _PARTICIPANTS_RAW: Final = _PROFILE_RAW + len(profile.SPECS)
 _CLOCK_RAW: Final = _PARTICIPANTS_RAW + len(participants.SPECS)
 
 
-@njit
+@leaf
 def extension_row(
     bar: Any, t: int, previous: float, log_return: float, change: float, tick_size: float, slots: Slots, raw: Slots
 ) -> None:

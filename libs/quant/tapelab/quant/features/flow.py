@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, finite, pair_slots, push_pair, push_sum, ratio, share, sum_slots
 from tapelab.quant.features.spec import (
     ZERO_WHEN_EMPTY,
@@ -110,7 +110,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def flow_row(bar: Any, t: int, log_return: float, slots: Slots, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; ``t`` counts the day's bars from 0."""
     signed = finite(bar.buy_volume - bar.sell_volume)

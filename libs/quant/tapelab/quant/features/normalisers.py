@@ -1,5 +1,6 @@
 """How a raw value is scaled by the values of its feature before it, O(1) or O(window) work each.
 
+The rolling normaliser, the usual one, takes all features at once: see ``lanes.py``. The others are here.
 Statistics never hold the current value. A level (``ZSCORE``) is centred; a direction (``SCALE``) keeps its sign
 and its zero, so its statistics are those of absolute values.
 """
@@ -10,18 +11,16 @@ from typing import Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
+from tapelab.quant.features.lanes import RELATIVE_FLOOR, lane_slots
 from tapelab.quant.features.rolling import Slots, finite, moments_slots, push_moments
 from tapelab.quant.features.spec import Normalisation, Normaliser, NormaliserKind
 
 _ZSCORE: Final = int(Normalisation.ZSCORE)
-_ROLLING: Final = int(NormaliserKind.ROLLING)
 _ROBUST: Final = int(NormaliserKind.ROBUST)
 _RANK: Final = int(NormaliserKind.RANK)
 _WINSOR: Final = int(NormaliserKind.WINSOR)
 _EWMA: Final = int(NormaliserKind.EWMA)
-#: A spread this small against the mean is rounding, not variation.
-_RELATIVE_FLOOR: Final = 1e-9
 #: Quartile distance, and median of absolute values, of a normal distribution of deviation 1.
 _NORMAL_IQR: Final = 1.3489795003921634
 _NORMAL_MAD: Final = 0.6744897501960817
@@ -32,7 +31,7 @@ def normaliser_slots(normaliser: Normaliser) -> int:
     window = normaliser.window
     rings = 2 * window  # values in order of time, and sorted
     return {
-        NormaliserKind.ROLLING: moments_slots(window),
+        NormaliserKind.ROLLING: lane_slots(window),
         NormaliserKind.ROBUST: rings,
         NormaliserKind.RANK: rings,
         NormaliserKind.WINSOR: rings + moments_slots(window),
@@ -41,21 +40,18 @@ def normaliser_slots(normaliser: Normaliser) -> int:
     }[normaliser.kind]
 
 
-@njit
+@leaf
 def normalised(
     value: float, slots: Slots, u: int, window: int, minimum: int, mode: int, kind: int, shape: float, clip: float
 ) -> float:
     """The value against the ``u`` ones before it, then taken into the statistics; 0 for fewer than ``minimum``.
 
-    ``shape`` is the tail share of the winsorising normaliser and the decay of the exponential one.
+    ``kind`` is any but the rolling one; ``shape`` is the tail share of the winsorising normaliser and the decay of
+    the exponential one.
     """
     count = min(u, window)
     out = 0.0
-    if kind == _ROLLING:
-        if u >= minimum:
-            out = _scaled(value, slots[2], slots[3] / count, mode, clip)
-        push_moments(slots, window, u, value)
-    elif kind == _EWMA:
+    if kind == _EWMA:
         if u >= minimum:
             out = _scaled(value, slots[1], slots[2] / slots[0], mode, clip)
         # West (1979): weight, mean and weighted sum of squared deviations.
@@ -81,7 +77,7 @@ def normalised(
     return out
 
 
-@njit
+@leaf
 def _scaled(value: float, mean: float, variance: float, mode: int, clip: float) -> float:
     """The value against a mean and a variance, winsorised; 0 where there is no variation."""
     centre = 0.0
@@ -90,12 +86,12 @@ def _scaled(value: float, mean: float, variance: float, mode: int, clip: float) 
     else:
         variance += mean * mean
     spread = np.sqrt(variance)
-    if not spread > _RELATIVE_FLOOR * abs(centre):
+    if not spread > RELATIVE_FLOOR * abs(centre):
         return 0.0
     return min(clip, max(-clip, finite((value - centre) / spread)))
 
 
-@njit
+@leaf
 def quantile(ordered: Slots, count: int, share: float) -> float:
     """The quantile of the first ``count`` sorted values, linear between neighbours (Hyndman & Fan's type 7)."""
     place = share * (count - 1)
@@ -105,7 +101,7 @@ def quantile(ordered: Slots, count: int, share: float) -> float:
     return found
 
 
-@njit
+@leaf
 def _robust(value: float, ordered: Slots, count: int, mode: int, clip: float) -> float:
     median = quantile(ordered, count, 0.5)
     centre = 0.0
@@ -114,12 +110,12 @@ def _robust(value: float, ordered: Slots, count: int, mode: int, clip: float) ->
         spread = (quantile(ordered, count, 0.75) - quantile(ordered, count, 0.25)) / _NORMAL_IQR
     else:
         spread = median / _NORMAL_MAD
-    if not spread > _RELATIVE_FLOOR * abs(centre):
+    if not spread > RELATIVE_FLOOR * abs(centre):
         return 0.0
     return min(clip, max(-clip, finite((value - centre) / spread)))
 
 
-@njit
+@leaf
 def _ranked(value: float, key: float, ordered: Slots, count: int, mode: int) -> float:
     """Share of earlier values below, equal ones half: -1 to 1 for a level; for a direction 0 to 1 with its sign."""
     twice = np.searchsorted(ordered[:count], key) + np.searchsorted(ordered[:count], key, side="right")
@@ -129,14 +125,14 @@ def _ranked(value: float, key: float, ordered: Slots, count: int, mode: int) -> 
     return share if value > 0.0 else (-share if value < 0.0 else 0.0)
 
 
-@njit
+@leaf
 def _winsorised(value: float, ordered: Slots, count: int, mode: int, tail: float) -> float:
     high = quantile(ordered, count, 1.0 - tail)
     low = quantile(ordered, count, tail) if mode == _ZSCORE else -high
     return min(high, max(low, value))
 
 
-@njit
+@leaf
 def _replace(slots: Slots, window: int, u: int, key: float) -> None:
     """Put the key in the place of the oldest, in the ring and among the sorted; O(window) moves, no arithmetic."""
     ordered = slots[window : 2 * window]

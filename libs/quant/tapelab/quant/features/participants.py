@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, finite, push_sum, share, sum_slots
 from tapelab.quant.features.spec import ZERO_WHEN_UNKNOWN, FeatureSpec, Normalisation
 
@@ -91,7 +91,7 @@ SPECS: Final = (
 )  # fmt: skip
 
 
-@njit
+@leaf
 def participants_row(bar: Any, t: int, slots: Slots, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; ``t`` counts the day's bars from 0."""
     volume = finite(bar.volume)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import (
     Slots,
     finite,
@@ -154,7 +154,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def pressure_row(bar: Any, t: int, log_return: float, change: float, slots: Slots, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; ``change`` is the close less the previous one."""
     signed = finite(bar.buy_volume - bar.sell_volume)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, finite
 from tapelab.quant.features.spec import NEVER, FeatureSpec, Normalisation
 
@@ -73,7 +73,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def price_row(bar: Any, t: int, log_return: float, slots: Slots, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; ``t`` counts the day's bars from 0."""
     log_close = finite(np.log(bar.close))

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, finite, push_sum, push_wilder, ratio, sum_slots
 from tapelab.quant.features.spec import NEVER, ZERO_WHEN_EMPTY, FeatureSpec, Normalisation
 from tapelab.quant.features.volatility import ROLL_FLOOR
@@ -137,7 +137,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def pair_spread(high: float, low: float, previous_high: float, previous_low: float) -> float:
     """Corwin & Schultz's spread of two successive bars, as a share of the price; 0 where it is negative."""
     now = np.log(high / low)
@@ -149,7 +149,7 @@ def pair_spread(high: float, low: float, previous_high: float, previous_low: flo
     return max(0.0, finite(2.0 * (growth - 1.0) / (1.0 + growth)))
 
 
-@njit
+@leaf
 def ranges_row(
     bar: Any, t: int, previous: float, log_return: float, tick_size: float, slots: Slots, raw: Slots
 ) -> None:

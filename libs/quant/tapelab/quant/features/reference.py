@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tapelab.quant.dtypes import BarFlag
 from tapelab.quant.features import reference_extension, reference_participants
-from tapelab.quant.features.engine import FeatureRows
+from tapelab.quant.features.bank import FeatureRows
 from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, Normaliser, NormaliserKind
 
 Floats = npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tapelab.quant.features import candles, price, profile, seasonal, technical, trend
-from tapelab.quant.features.kernel import BASE, DAY_LOCAL
+from tapelab.quant.features.plan import BASE, DAY_LOCAL
 from tapelab.quant.features.spec import FeatureSet, Normaliser, NormaliserKind
 
 #: Thirty features of all families but the technical one, cheap enough for hundreds of symbols.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 
 Slots = npt.NDArray[np.float64]
 
@@ -42,25 +42,25 @@ def pair_slots(window: int) -> int:
     return PAIR_HEADER + 4 * window
 
 
-@njit
+@leaf
 def finite(value: float) -> float:
     """The value, 0 where it is NaN or infinite."""
     return value if np.isfinite(value) else 0.0
 
 
-@njit
+@leaf
 def ratio(part: float, whole: float) -> float:
     """``part / whole``, 0 where the whole is not positive or the quotient is not finite."""
     return finite(part / whole) if whole > 0.0 else 0.0
 
 
-@njit
+@leaf
 def share(part: float, whole: float) -> float:
     """:func:`ratio` kept within [-1, 1]."""
     return min(1.0, max(-1.0, ratio(part, whole)))
 
 
-@njit
+@leaf
 def push_sum(slots: Slots, window: int, t: int, value: float) -> float:
     """Add a value and return the sum of the last ``min(t + 1, window)`` ones."""
     at = t % window
@@ -77,7 +77,7 @@ def push_sum(slots: Slots, window: int, t: int, value: float) -> float:
     return total
 
 
-@njit
+@leaf
 def push_moments(slots: Slots, window: int, t: int, value: float) -> None:
     """Add a value; ``slots[2]`` and ``slots[3]`` become the mean and the sum of squared deviations of
     the last ``min(t + 1, window)`` ones."""
@@ -112,7 +112,7 @@ def push_moments(slots: Slots, window: int, t: int, value: float) -> None:
     slots[first + at] = value
 
 
-@njit
+@leaf
 def push_pair(slots: Slots, window: int, t: int, x: float, y: float) -> None:
     """Add a pair; ``slots[4]`` and ``slots[5]`` become the sums of squared deviations of x and of the
     products of deviations of x and y over the last ``min(t + 1, window)`` pairs."""
@@ -163,7 +163,7 @@ def push_pair(slots: Slots, window: int, t: int, x: float, y: float) -> None:
     slots[ys + at] = y
 
 
-@njit
+@leaf
 def push_max(slots: Slots, window: int, t: int, value: float) -> float:
     """Add a value and return the greatest of the last ``min(t + 1, window)`` ones; slots as for a sum."""
     at = t % window
@@ -179,7 +179,7 @@ def push_max(slots: Slots, window: int, t: int, value: float) -> float:
     return best
 
 
-@njit
+@leaf
 def push_decayed(slots: Slots, decay: float, value: float) -> float:
     """Add a value to an exponentially forgetting sum: ``sum * decay + value``."""
     slots[0] = slots[0] * decay + value
@@ -187,7 +187,7 @@ def push_decayed(slots: Slots, decay: float, value: float) -> float:
     return total
 
 
-@njit
+@leaf
 def push_wilder(slots: Slots, window: int, t: int, value: float) -> float:
     """Add a value and return Wilder's (1978) average: the mean of the first ``window`` values, then
     ``(average * (window - 1) + value) / window``; until then the mean of those there are."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.day_context import BINS, DAYS, HELD, PAST, SUMMARY, session_bin
 from tapelab.quant.features.rolling import Slots, finite
 from tapelab.quant.features.spec import FeatureSpec, Normalisation
@@ -55,12 +55,12 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def _log_ratio(now: float, usual: float) -> float:
     return min(_BOUND, max(-_BOUND, finite(np.log(now / usual))))
 
 
-@njit
+@leaf
 def seasonal_row(bar: Any, tick_size: float, context: Slots, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; ``context`` is as ``day_context`` lays it out."""
     raw[:3] = 0.0

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import (
     Slots,
     finite,
@@ -160,7 +160,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def _follow(slots: Slots, at: int, t: int, span: int, value: float) -> float:
     """Exponential average of a span, begun at its first value: ``a += 2 / (span + 1) * (value - a)``."""
     if t == 0:
@@ -171,7 +171,7 @@ def _follow(slots: Slots, at: int, t: int, span: int, value: float) -> float:
     return average
 
 
-@njit
+@leaf
 def technical_row(bar: Any, t: int, previous: float, slots: Slots, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; ``previous`` is the previous close."""
     close = finite(bar.close)

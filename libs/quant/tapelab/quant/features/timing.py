@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, finite, ratio
 from tapelab.quant.features.spec import NEVER, ZERO_WHEN_EMPTY, FeatureSpec, Normalisation
 
@@ -89,7 +89,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def time_row(bar: Any, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; nothing is carried."""
     mean_s = max(0.0, finite(bar.dt_mean_s))

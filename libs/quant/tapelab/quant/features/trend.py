@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, finite
 from tapelab.quant.features.spec import NEVER, FeatureSpec, Normalisation
 
@@ -59,7 +59,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def trend_row(bar: Any, t: int, slots: Slots, raw: Slots) -> None:
     """Raw values of one bar into ``raw[:len(SPECS)]``; ``slots`` is a ring of log closes."""
     log_close = finite(np.log(bar.close))

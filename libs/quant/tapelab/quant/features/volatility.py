@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
+from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import (
     Slots,
     finite,
@@ -123,7 +123,7 @@ SPECS: Final = (
 )
 
 
-@njit
+@leaf
 def volatility_row(
     bar: Any, t: int, log_return: float, change: float, tick_size: float, slots: Slots, raw: Slots
 ) -> None:
