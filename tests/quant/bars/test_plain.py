@@ -147,6 +147,19 @@ def test_sums_in_any_order_are_those_of_one_print_after_the_other(prices: str, l
             assert_equal(ticks, text)
 
 
+@pytest.mark.parametrize("price", [None, -130_000.0, 0.0, -0.0, np.nan, np.inf, 0.1, 1e300, 5e-324, 2.0**80])
+@pytest.mark.parametrize("volume", [None, -3.0, -0.0, np.nan, np.inf, 0.5, 2.0**52, 2.0**53, 1e300])
+def test_one_odd_print_among_sound_ones(price: float | None, volume: float | None) -> None:
+    ticks = made("grid of 5", "whole", 1_200, seed=3)
+    if price is not None:
+        ticks.price[700] = price
+    if volume is not None:
+        ticks.volume[701] = volume
+    with np.errstate(over="ignore"):
+        assert_equal(ticks, "volume:333")
+        assert_equal(ticks, "dollar:4e7")
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     prices=st.sampled_from(list(PRICES)),
