@@ -79,8 +79,7 @@ class _Run(NamedTuple):
 
 def _run(setup: Setup, thresholds: Floats, with_equity: bool, records: Records | None = None) -> _Run:
     n, k = len(setup.market.ts_ns), len(thresholds)
-    # One run looks at a block at a time and needs no column of its own; many look at the same one.
-    rows = n if k > 1 else BLOCK
+    rows = n if k > 1 else 0
     outlook = Outlook(np.empty(rows), np.empty(rows, np.uint8), k > 1)
     figures, equity = np.empty((k, N_FIGURES)), np.empty((k, n if with_equity else 0))
     day_net = np.empty(len(setup.days))

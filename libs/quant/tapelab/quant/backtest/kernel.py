@@ -17,10 +17,10 @@ from typing import Any, Final
 import numpy as np
 
 from tapelab.quant._numba import njit
-from tapelab.quant.backtest.costs import fill_costs
+from tapelab.quant.backtest.costs import fill_costs, round_trip_cost_fraction
 from tapelab.quant.backtest.decision import NEVER_NS, Reason, decide
 from tapelab.quant.backtest.layout import Market, Records, Settings, fill, grown, record_quiet, record_trade
-from tapelab.quant.backtest.outlook import BLOCK, Outlook, find_stops, look_out, next_stop, timed_out
+from tapelab.quant.backtest.outlook import BLOCK, Outlook, find_stops, find_stops_at_once, next_stop, timed_out
 from tapelab.quant.backtest.ratios import downside_ratio_of, ratio_of
 
 TRADING_DAYS_PER_YEAR: Final = 252
@@ -115,11 +115,12 @@ def simulate(
     session_close_ns, session_end, usable = market.session_close_ns, market.session_end, market.usable
     spread, volatility, volume, day_start = market.spread, market.volatility, market.volume, market.day_start
     costs, frictions, rule, lots = settings.costs, settings.frictions, settings.rule, settings.lots
+    fee_per_contract, bps, spread_ticks, slippage_ticks, tick_size, multiplier = costs
     max_hold_ns, n = rule.max_hold_ns, len(ts_ns)
     record, with_equity, ready = len(records.side) > 0, len(equity_out) > 0, outlook.ready
     has_spread, has_volatility, has_volume = len(spread) > 0, len(volatility) > 0, len(volume) > 0
-    fixed_spread = costs.spread_ticks * costs.tick_size
-    scale = lots * costs.multiplier
+    fixed_spread = spread_ticks * tick_size
+    scale = lots * multiplier
     # Positions in units of a full one; a limit makes a smaller one.
     long_size, short_size = min(lots, frictions.max_long) / lots, min(lots, frictions.max_short) / lots
     stops = np.empty(BLOCK, np.uint8)
@@ -135,14 +136,15 @@ def simulate(
         day_sum = 0.0
         for start in range(day_start[d], day_start[d + 1], BLOCK):
             end = min(start + BLOCK, day_start[d + 1])
-            shift = 0 if ready else start
             # A bar closes one trade at most.
             if n_trades + BLOCK > len(trades):
                 trades = grown(trades, len(trades) + BLOCK)
-            if not ready:
-                finite &= look_out(market, settings, start, end, outlook)
-            cost = outlook.cost[start - shift : end - shift]
-            find_stops(expected_return[start:end], cost, outlook.forced[start - shift : end - shift], threshold, stops)
+            if ready:
+                find_stops(
+                    expected_return[start:end], outlook.cost[start:end], outlook.forced[start:end], threshold, stops
+                )
+            else:
+                finite &= find_stops_at_once(market, settings, threshold, start, end, stops)
             i = start
             while i < end:
                 first, peak_before = i, peak
@@ -184,7 +186,9 @@ def simulate(
                     ts_ns[i],
                     session_close_ns[i],
                     expected_return[i],
-                    cost[i - start],
+                    round_trip_cost_fraction(
+                        price[i], fee_per_contract, bps, spread_ticks, slippage_ticks, tick_size, multiplier
+                    ),
                     usable[i] != 0,
                     session_end[i] != 0 or i == n - 1,
                     False,
@@ -209,11 +213,11 @@ def simulate(
                             spread[i] if has_spread else fixed_spread,
                             volatility[i] if has_volatility else 0.0,
                             volume[i] if has_volume else 0.0,
-                            costs.fee_per_contract,
-                            costs.fee_bps,
-                            costs.slippage_ticks,
-                            costs.tick_size,
-                            costs.multiplier,
+                            fee_per_contract,
+                            bps,
+                            slippage_ticks,
+                            tick_size,
+                            multiplier,
                             frictions.slippage_volatility,
                             frictions.impact,
                             frictions.round_to_tick,
