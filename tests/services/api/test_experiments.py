@@ -11,7 +11,7 @@ import pytest
 from tapelab.api.middleware import MAX_BODY_BYTES
 from tapelab.common import topics
 from tapelab.common.codec import decode
-from tapelab.common.experiments.config import ConfigMisfit, parse_config
+from tapelab.common.experiments.reading import ConfigMisfit, parse_config
 from tests.services.api.conftest import problem
 
 

@@ -6,7 +6,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from tapelab.common.experiments.config import ExperimentConfig, Span, parse_config
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import Span
+from tapelab.common.experiments.reading import parse_config
 from tapelab.common.instruments import Instruments, load_instruments
 from tapelab.common.pipeline import Pipeline, load_pipeline
 from tapelab.quant.ticks import Ticks

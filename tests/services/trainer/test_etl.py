@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tapelab.common.errors import ConfigError, SourceError
-from tapelab.common.experiments.config import Span
+from tapelab.common.experiments.parts import Span
 from tapelab.trainer.dataset import pool, save_binary
 from tapelab.trainer.etl import compute, cost_model, data_digest
 from tapelab.trainer.gbdt import parameters

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tapelab.common.experiments.config import LabelConfig
+from tapelab.common.experiments.parts import LabelConfig
 from tapelab.trainer.cli import dataset_local, train_local
 from tapelab.trainer.dataset import pool, save_binary
 from tapelab.trainer.etl import compute

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from tapelab.common.errors import ConfigError
-from tapelab.common.experiments.config import ExperimentConfig, parse_config
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.reading import parse_config
 from tapelab.common.serving.load import load_manifest, load_model
 from tapelab.common.serving.normaliser import FittedNormaliser
 from tapelab.common.serving.primary import PrimaryRule

@@ -11,7 +11,8 @@ import yaml
 
 from tapelab.cli.check.subjects import check_normalisers
 from tapelab.common.errors import ConfigError
-from tapelab.common.experiments.config import ExperimentConfig, parse_config
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.reading import parse_config
 from tapelab.common.pipeline import Pair, Pipeline
 from tapelab.common.serving.load import load_manifest, load_model
 from tapelab.common.serving.normaliser import FittedNormaliser

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tapelab.common.errors import ConfigError, SourceError
-from tapelab.common.experiments.config import CombinatorialConfig
+from tapelab.common.experiments.parts import CombinatorialConfig
 from tapelab.trainer.paths import describe_paths, run_split, split_paths
 from tests.services.trainer.data import config, samples, symbols
 

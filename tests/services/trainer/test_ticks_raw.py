@@ -9,7 +9,7 @@ import pytest
 
 from tapelab.common.clock import ManualClock
 from tapelab.common.errors import ConfigError, GapError, TapelabError
-from tapelab.common.experiments.config import Span
+from tapelab.common.experiments.parts import Span
 from tapelab.common.sources.pg_binary import COLUMNS, HEADER, TRAILER, encode_rows
 from tapelab.common.storage.streams import advance_mark, allocate_stream
 from tapelab.quant.ticks import Ticks

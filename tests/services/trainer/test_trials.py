@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tapelab.common.experiments.config import Span
+from tapelab.common.experiments.parts import Span
 from tapelab.common.storage.ledger import History, Trial, history_of
 from tapelab.quant.validation.pbo import overfitting_probability
 from tapelab.quant.validation.sharpe import deflated_sharpe, probabilistic_sharpe, sharpe

@@ -15,7 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tapelab.common.experiments.config import BacktestConfig
+    from tapelab.common.experiments.parts import BacktestConfig
     from tapelab.trainer.backtest import Backtested
 
 _WIDTH: Final = 960.0

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import ModelMismatch
-from tapelab.common.experiments.config import BacktestConfig, ExperimentConfig, SourceConfig, Span, parse_config
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import BacktestConfig, SourceConfig, Span
+from tapelab.common.experiments.reading import parse_config
 from tapelab.common.instruments import Instruments
 from tapelab.common.serving.load import Artifacts, ServingModel, load_model
 from tapelab.common.serving.manifest import Manifest

@@ -12,7 +12,7 @@ import msgspec
 
 from tapelab.common.clock import Clock, SystemClock
 from tapelab.common.errors import ConfigError
-from tapelab.common.experiments.config import load_config
+from tapelab.common.experiments.reading import load_config
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import load_pipeline
 from tapelab.common.serving.manifest import MODEL_TXT

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
-from tapelab.common.experiments.config import ExperimentConfig, Span
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import Span
 from tapelab.common.instruments import Instruments
 from tapelab.quant.backtest.costs import CostModel, Frictions
 from tapelab.quant.backtest.fills import fills_after_latency

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.experiments.config import ExperimentConfig, GateConfig
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import GateConfig
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.storage.registry import GateRule
 from tapelab.quant.bars.spec import BarSpec

@@ -10,7 +10,7 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.experiments.config import ModelParams
+from tapelab.common.experiments.parts import ModelParams
 from tapelab.trainer.progress import Stopped
 
 Matrix = npt.NDArray[np.float32]

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.experiments.config import ExperimentConfig, LabelConfig
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import LabelConfig
 from tapelab.quant.backtest.costs import CostModel, round_trip_cost_fractions
 from tapelab.quant.labels.events import cusum_events
 from tapelab.quant.labels.fixed_horizon import Labels, sign_of_return, sign_of_return_trades

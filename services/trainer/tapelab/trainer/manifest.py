@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig, Span
+from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig
+from tapelab.common.experiments.parts import Span
 from tapelab.common.serving.manifest import Decision, LabelSpec, Manifest
 from tapelab.trainer.evaluation import Evaluation, plain
 from tapelab.trainer.export import Exported

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.experiments.config import BacktestConfig
+from tapelab.common.experiments.parts import BacktestConfig
 from tapelab.quant.backtest.orders import FOREVER_NS, OrderPolicy
 from tapelab.quant.backtest.print_engine import PrintBacktest, run_on_prints
 from tapelab.quant.backtest.prints import prints_of

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.errors import SourceError
-from tapelab.common.experiments.config import SECOND_NS, CombinatorialConfig, ExperimentConfig
+from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig
+from tapelab.common.experiments.parts import CombinatorialConfig
 from tapelab.quant.validation.combinatorial import CombinatorialSplit, combinatorial_purged, reconstruct_paths
 from tapelab.quant.validation.sharpe import sharpe
 from tapelab.trainer.dataset import Samples

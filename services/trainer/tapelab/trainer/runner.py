@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from tapelab.common.clock import Clock
 from tapelab.common.errors import ModelMismatch
-from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig, Span
+from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig
+from tapelab.common.experiments.parts import Span
 from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.schemas.features import FeatureVector

@@ -16,7 +16,8 @@ from prometheus_client import Counter
 from tapelab.common import topics
 from tapelab.common.codec import encode
 from tapelab.common.errors import RegistryError, TapelabError
-from tapelab.common.experiments.config import Span, parse_config
+from tapelab.common.experiments.parts import Span
+from tapelab.common.experiments.reading import parse_config
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import load_pipeline
 from tapelab.common.runtime.publisher import Publisher

@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tapelab.common.errors import ConfigError, SourceError
-from tapelab.common.experiments.config import ExperimentConfig, Span
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import Span
 from tapelab.common.instruments import Instruments
 from tapelab.common.sources.detect import open_tape
 from tapelab.quant.ticks import Ticks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.experiments.config import BacktestConfig
+from tapelab.common.experiments.parts import BacktestConfig
 from tapelab.quant.backtest.costs import CostModel
 from tapelab.quant.backtest.spreads import corwin_schultz_spread, effective_spread, roll_spread, spread_for_fills
 from tapelab.trainer.sources import SymbolTicks

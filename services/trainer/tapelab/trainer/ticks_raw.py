@@ -9,7 +9,8 @@ import asyncpg
 
 from tapelab.common.clock import Clock
 from tapelab.common.errors import ConfigError, GapError, TapelabError
-from tapelab.common.experiments.config import ExperimentConfig, Span
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import Span
 from tapelab.common.instruments import Instruments
 from tapelab.common.sources.pg_binary import read_span
 from tapelab.common.storage.streams import is_allocated, latest_stream, sink_marks

@@ -9,7 +9,8 @@ from typing import Final
 from tapelab.common import topics
 from tapelab.common.codec import identity, seq_range
 from tapelab.common.errors import ConfigError, GapError
-from tapelab.common.experiments.config import ExperimentConfig, Span
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import Span
 from tapelab.common.instruments import Instruments
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.sequence import Sequencer, Verdict

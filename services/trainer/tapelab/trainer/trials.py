@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.experiments.config import BacktestConfig, ExperimentConfig, Span
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import BacktestConfig, Span
 from tapelab.common.storage.ledger import History, Trial
 from tapelab.quant.validation.effective_trials import correlation_of, effective_trials
 from tapelab.quant.validation.pbo import Overfitting, overfitting_probability

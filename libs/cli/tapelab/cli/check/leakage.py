@@ -12,7 +12,8 @@ from tapelab.cli.check.module import check_module, load_module
 from tapelab.cli.check.prefix import Leak
 from tapelab.cli.check.subjects import check_feature_sets, check_folds, check_normalisers, check_tape
 from tapelab.common.clock import SystemClock
-from tapelab.common.experiments.config import ExperimentConfig, load_config, parse_config
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.reading import load_config, parse_config
 from tapelab.common.instruments import load_instruments
 from tapelab.common.settings import CommonSettings
 from tapelab.trainer.etl import compute

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.experiments.config import BacktestConfig, ExperimentConfig
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import BacktestConfig
 from tapelab.common.instruments import Instruments
 from tapelab.quant.bars.rules import eligible
 from tapelab.trainer.etl import SymbolData

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from tapelab.cli.check.orders import moved_fills, passive_fills
 from tapelab.cli.check.prefix import SHARES, Leak, differing, prefix_test
-from tapelab.common.experiments.config import ExperimentConfig, NormaliserConfig
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import NormaliserConfig
 from tapelab.common.instruments import Instruments
 from tapelab.common.serving.normaliser import FittedNormaliser
 from tapelab.quant.backtest.engine import run_backtest

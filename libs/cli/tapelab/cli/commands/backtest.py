@@ -22,7 +22,8 @@ from tapelab.common.serving.manifest import Manifest, decode_manifest
 from tapelab.common.storage.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
-    from tapelab.common.experiments.config import BacktestConfig, ExperimentConfig
+    from tapelab.common.experiments.config import ExperimentConfig
+    from tapelab.common.experiments.parts import BacktestConfig
     from tapelab.quant.backtest.latency import Latency
 
 
@@ -62,7 +63,7 @@ def backtest(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """KPIs, equity and trades of a model on a tape, by the decision rule and the steps of the live way."""
-    from tapelab.common.experiments.config import SourceConfig
+    from tapelab.common.experiments.parts import SourceConfig
     from tapelab.trainer.backtest import Settings, backtest_model, model_config, read_tape
     from tapelab.trainer.cli import make_folder
 
@@ -119,7 +120,7 @@ def _traded(config: ExperimentConfig, asked: dict[str, Any]) -> BacktestConfig:
     Raises:
         ConfigError: the options do not fit each other.
     """
-    from tapelab.common.experiments.config import parse_config
+    from tapelab.common.experiments.reading import parse_config
 
     own = msgspec.to_builtins(config.backtest)
     if "orders" in asked or "fills" in asked:

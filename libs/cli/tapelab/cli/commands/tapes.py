@@ -169,7 +169,7 @@ def _experiment_settings(config: Path, config_dir: Path) -> CommonSettings:
     Raises:
         ConfigError: the experiment does not fit, or it reads a stack and none is there.
     """
-    from tapelab.common.experiments.config import load_config
+    from tapelab.common.experiments.reading import load_config
 
     check_config_dir(config_dir)
     kind = load_config(config).source.kind

@@ -45,7 +45,7 @@ def read_experiment(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, or is no experiment.
     """
-    from tapelab.common.experiments.config import load_config
+    from tapelab.common.experiments.reading import load_config
 
     load_config(path)
     read: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from tapelab.api import schemas
 from tapelab.api.convert import experiment_detail, experiment_item
 from tapelab.api.deps import Given, check_symbol
 from tapelab.api.problem import invalid
-from tapelab.common.experiments.config import ConfigMisfit, parse_config
+from tapelab.common.experiments.reading import ConfigMisfit, parse_config
 from tapelab.common.storage.jobs import NAME_PATTERN
 
 router = APIRouter(tags=["experiments"])

@@ -12,17 +12,16 @@ import pytest
 import yaml
 
 from tapelab.common.errors import ConfigError
-from tapelab.common.experiments.config import (
+from tapelab.common.experiments.config import ExperimentConfig
+from tapelab.common.experiments.parts import (
     DecisionConfig,
-    ExperimentConfig,
     GateConfig,
     LabelConfig,
     ModelParams,
     NormaliserConfig,
     ValidationConfig,
-    load_config,
-    parse_config,
 )
+from tapelab.common.experiments.reading import load_config, parse_config
 from tapelab.common.instruments import Costs
 
 
