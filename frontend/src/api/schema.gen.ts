@@ -119,7 +119,7 @@ export interface paths {
         put?: never;
         /**
          * Create Experiment
-         * @description Queue an experiment. The trainer checks its configuration and fails it with a reason where it is wrong.
+         * @description Queue an experiment; one that the trainer could not run is refused, by the name of the field.
          */
         post: operations["create_experiment"];
         delete?: never;
