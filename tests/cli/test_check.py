@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import tapelab.trainer.etl as etl
+import tapelab.trainer.strategy as strategy
 import tapelab.trainer.train as train
-from tapelab.cli.check import subjects
+from tapelab.cli.check import orders, subjects
 from tapelab.cli.check.module import check_module, load_module
 from tapelab.common.errors import ConfigError
 from tapelab.quant.features import FeatureRows, compute_features
@@ -141,6 +142,35 @@ def test_an_experiment_whose_parts_look_ahead_is_found(monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(etl, "fills_after_latency", same_bar)
         assert leaking(subjects.check_tape(item, experiment, instruments())) == {"fills"}
+
+
+@pytest.mark.parametrize("column", ["spread", "volatility", "volume"])
+def test_costs_that_look_at_the_next_bar_are_found(monkeypatch: pytest.MonkeyPatch, column: str) -> None:
+    item, experiment = loaded()[0], config(backtest={"spread": "effective"})
+    assert leaking(subjects.check_tape(item, experiment, instruments())) == set()
+    honest = strategy.backtest_columns
+
+    def ahead(*args: Any) -> Any:
+        columns, named = honest(*args)
+        return columns, named | {column: np.append(named[column][1:], named[column][-1])}
+
+    for module in (subjects, orders):
+        monkeypatch.setattr(module, "backtest_columns", ahead)
+    found = subjects.check_tape(item, experiment, instruments())
+    assert leaking(found) == {"fills"} or leaking(found) == {"fills", "orders"}
+    assert column in {leak.column for leak in found[f"fills of {item.span.symbol}"]}
+
+
+def test_costs_of_a_backtest_that_looks_ahead_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    item, experiment, honest = loaded()[0], config(), subjects.run_backtest
+
+    def ahead(*columns: Any, **named: Any) -> Any:
+        volatility = np.append(named["volatility"][5:], named["volatility"][-5:])
+        return honest(*columns, **named | {"volatility": volatility})
+
+    monkeypatch.setattr(subjects, "run_backtest", ahead)
+    found = subjects.check_tape(item, experiment, instruments())
+    assert [leak.column for leaks in found.values() for leak in leaks] == ["cost"]
 
 
 def test_a_single_fill_at_a_print_that_was_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

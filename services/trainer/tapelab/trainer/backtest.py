@@ -16,14 +16,11 @@ from tapelab.common.experiments.reading import parse_config
 from tapelab.common.instruments import Instruments
 from tapelab.common.serving.load import Artifacts, ServingModel, load_model
 from tapelab.common.serving.manifest import Manifest
-from tapelab.quant.backtest.fills import fills_after_latency
 from tapelab.quant.backtest.latency import Latency
 from tapelab.quant.backtest.print_engine import PrintBacktest
 from tapelab.quant.backtest.results import BacktestResult
-from tapelab.quant.bars.rules import eligible
 from tapelab.quant.features import FEATURE_SETS
-from tapelab.quant.ticks import Ticks
-from tapelab.trainer.etl import SymbolData, compute
+from tapelab.trainer.etl import compute, counting, order_fills
 from tapelab.trainer.progress import Report
 from tapelab.trainer.sources import FileSource, SymbolTicks
 from tapelab.trainer.strategy import Strategy, backtest_rows
@@ -127,9 +124,11 @@ def backtest_model(
         config = msgspec.structs.replace(config, backtest=settings.trading)
     data = compute(item, config, instruments)
     if settings.latency is not None:
-        data = data._replace(fill_price=_fills(data, item.ticks, settings.latency, instruments))
+        counts, delays = counting(item, instruments), settings.latency.draw(len(data.bars))
+        ticks = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
+        data = data._replace(fill_price=order_fills(data.bars, *ticks, delays))
         if data.orders is not None:
-            data = data._replace(orders=data.orders._replace(latency_ns=settings.latency.draw(len(data.bars))))
+            data = data._replace(orders=data.orders._replace(latency_ns=delays))
     # A served model knows its first rule itself.
     data = data._replace(side=None)
     threshold = manifest.decision.threshold if settings.threshold is None else settings.threshold
@@ -143,16 +142,4 @@ def backtest_model(
         price=data.bars["close"],
         result=result,
         on_prints=on_prints,
-    )
-
-
-def _fills(data: SymbolData, ticks: Ticks, latency: Latency, instruments: Instruments) -> npt.NDArray[np.float64]:
-    symbol = data.span.symbol
-    counts = eligible(ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
-    return fills_after_latency(
-        data.bars["ts_close_ns"].copy(),
-        ticks.ts_event_ns[counts],
-        ticks.price[counts],
-        latency.draw(len(data.bars)),
-        data.bars["session_close_ns"].copy(),
     )
