@@ -63,6 +63,22 @@ def test_the_figures_are_those_of_the_trainers_own_backtest(command: Any, model:
     assert told["symbols"] == report["symbols"]
 
 
+def test_profit_on_the_bars_of_the_training_is_called_in_sample(command: Any, model: Path, tmp_path: Path) -> None:
+    said = [word for word in words(model, tmp_path / "seen", "--symbol", "WINZ26") if word != "--json"]
+    assert "WARNING: in sample, no evidence of profit: the model was trained on these bars (WINZ26 100%)" in (
+        command(*said).out
+    )
+    told = json.loads((tmp_path / "seen" / "report.json").read_text())
+    assert told["symbols"][0]["in_sample"] == 1.0
+    assert ", 100% in sample" in (tmp_path / "seen" / "equity-WINZ26.svg").read_text()
+
+    fresh = [*said, "--out", str(tmp_path / "fresh"), "--tape", "seed=5,days=1,hours=1,start=2031-03-03"]
+    assert "WARNING" not in command(*fresh).out
+    told = json.loads((tmp_path / "fresh" / "report.json").read_text())
+    assert told["symbols"][0]["in_sample"] == 0.0
+    assert "in sample" not in (tmp_path / "fresh" / "equity-WINZ26.svg").read_text()
+
+
 def test_settings_change_what_they_name(command: Any, model: Path, tmp_path: Path) -> None:
     latencies = tmp_path / "latencies.txt"
     latencies.write_text("5\n80\n700.5\n")

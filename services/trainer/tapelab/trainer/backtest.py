@@ -43,7 +43,8 @@ class Settings(NamedTuple):
 class Backtested(NamedTuple):
     """One symbol's backtest, with the columns of its bars that a report shows.
 
-    ``on_prints`` has the fills of a backtest print by print.
+    ``on_prints`` has the fills of a backtest print by print. ``in_sample`` is the share of bars that the model was made
+    from; None where its manifest does not say.
     """
 
     symbol: str
@@ -53,6 +54,7 @@ class Backtested(NamedTuple):
     price: npt.NDArray[np.float64]
     result: BacktestResult
     on_prints: PrintBacktest | None = None
+    in_sample: float | None = None
 
 
 class _Served:
@@ -142,4 +144,19 @@ def backtest_model(
         price=data.bars["close"],
         result=result,
         on_prints=on_prints,
+        in_sample=in_sample(manifest, item.span.symbol, data.bars["ts_close_ns"]),
     )
+
+
+def in_sample(manifest: Manifest, symbol: str, ts_close_ns: npt.NDArray[np.int64]) -> float | None:
+    """Share of a symbol's bars that close within the event times the model was fitted and set up on.
+
+    None for a model whose manifest holds no event times; 0 for a symbol that it was not trained on.
+    """
+    learnt = manifest.training.get("event_times")
+    if learnt is None:
+        return None
+    if symbol not in learnt:
+        return 0.0
+    first_ns, last_ns = learnt[symbol]
+    return float(np.mean((ts_close_ns >= first_ns) & (ts_close_ns <= last_ns)))

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import typer
 
-from tapelab.cli.backtest_report import summary_of, told_trading, write_report
+from tapelab.cli.backtest_report import seen_warning, summary_of, told_trading, write_report
 from tapelab.cli.commands.connect import connected, run
 from tapelab.cli.commands.output import print_json, print_table
 from tapelab.cli.commands.tapes import ConfigDir, check_config_dir
@@ -111,6 +111,9 @@ def backtest(
     names = ("net_pnl", "gross_pnl", "costs", "fees", "spread", "slippage", "n_trades", "hit_rate", "max_drawdown")
     rows = [(s["symbol"], s["currency"], *(_figure(s["kpis"][name]) for name in names)) for s in summary]
     print_table(("symbol", "money", *names), rows, empty="no symbol")
+    warning = seen_warning(done)
+    if warning:
+        print(warning)
     print(f"{manifest.model_id}: written to {out}")
 
 
