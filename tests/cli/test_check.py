@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 import tapelab.trainer.etl as etl
+import tapelab.trainer.paths as paths
 import tapelab.trainer.strategy as strategy
 import tapelab.trainer.train as train
 from tapelab.cli.check import orders, subjects
 from tapelab.cli.check.module import check_module, load_module
 from tapelab.common.errors import ConfigError
 from tapelab.quant.features import FeatureRows, compute_features
-from tapelab.quant.validation.walk_forward import purged_walk_forward
+from tapelab.quant.validation.combinatorial import combinatorial_purged
+from tapelab.quant.validation.walk_forward import purged_tune_split, purged_walk_forward
 from tests.quant.features.bars import make_bars
 from tests.services.trainer.data import config, instruments, loaded
 from tests.services.trainer.data import symbols as trainer_symbols
@@ -72,6 +74,8 @@ def test_tapelab_itself_is_clean_and_a_planted_leak_is_one_line(command, reposit
         "decisions of",
         "orders of",
         "folds",
+        "final fit",
+        "combinatorial",
         "triple_barrier",
     ):
         assert subject in tested
@@ -214,7 +218,33 @@ def test_folds_that_are_not_purged_are_found(monkeypatch: pytest.MonkeyPatch) ->
         return purged_walk_forward(start, start, **options | {"embargo_ns": 0})
 
     monkeypatch.setattr(train, "purged_walk_forward", unpurged)
+    # Of three folds the training part against tune, and tune against test; between training and test lies tune.
     assert len(subjects.check_folds(trainer_symbols(), config())["folds"]) == 6
+
+
+def test_a_final_fit_and_paths_that_are_not_purged_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = config(validation={"n_folds": 3, "combinatorial": {"groups": 4, "test_groups": 2}})
+    found = subjects.check_folds(trainer_symbols(), asked)
+    assert {name: len(leaks) for name, leaks in found.items()} == {"folds": 0, "final fit": 0, "combinatorial": 0}
+    assert "combinatorial" not in subjects.check_folds(trainer_symbols(), config())
+
+    def unpurged(start: Any, end: Any, **options: Any) -> Any:
+        return purged_tune_split(start, start, **options | {"embargo_ns": 0})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "purged_tune_split", unpurged)
+        (leak,) = subjects.check_folds(trainer_symbols(), asked)["final fit"]
+        assert leak.how.startswith("a training label is still open when a sample it is judged on begins")
+
+    def unpurged_paths(start: Any, end: Any, **options: Any) -> Any:
+        return combinatorial_purged(start, start, **options | {"embargo_ns": 0})
+
+    monkeypatch.setattr(paths, "combinatorial_purged", unpurged_paths)
+    found = subjects.check_folds(trainer_symbols(), asked)
+    assert {name for name, leaks in found.items() if leaks} == {"combinatorial"}
+    # Each of the six splits has groups that lie side by side.
+    assert {leak.subject.partition("(")[0] for leak in found["combinatorial"]} == {"combinatorial split "}
+    assert len({leak.subject for leak in found["combinatorial"]}) == 6
 
 
 @pytest.mark.parametrize(

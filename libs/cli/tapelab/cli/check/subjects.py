@@ -23,14 +23,16 @@ from tapelab.quant.ticks import Ticks
 from tapelab.trainer.dataset import pool
 from tapelab.trainer.etl import SymbolData, compute, counting, order_fills
 from tapelab.trainer.normalising import fit_normaliser
+from tapelab.trainer.paths import split_paths
 from tapelab.trainer.sources import SymbolTicks
 from tapelab.trainer.strategy import backtest_columns
-from tapelab.trainer.train import split
+from tapelab.trainer.train import split, split_final
 
 _SEED = 20_240_611
 NORMALISERS: Final[tuple[Literal["zscore", "robust"], ...]] = ("zscore", "robust")
 Fit = Callable[..., FittedNormaliser | None]
 Times = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.intp]
 
 
 def other_ticks(ticks: Ticks, rows: slice) -> Ticks:
@@ -100,16 +102,31 @@ def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instrum
 
 
 def check_folds(symbols: Sequence[SymbolData], config: ExperimentConfig) -> dict[str, list[Leak]]:
-    """The experiment's folds: no label of an earlier part may still be open when the next part begins."""
+    """Every split of the experiment: no label may be open while a sample of another part is.
+
+    Splits are those of the folds and of the final fit, and of combinatorial validation where it is asked for.
+    """
     samples = pool(symbols, config)
-    leaks = []
+    parts = []
     for number, fold in enumerate(split(samples, config), start=1):
-        for name, rows, later in (("training", fold.train, fold.tune), ("tune", fold.tune, fold.test)):
-            leak = bleeding(
-                f"fold {number}", samples.ts_start_ns, samples.ts_end_ns, rows, later, f"{name} label is still open"
-            )
-            leaks += [leak] if leak else []
-    return {"folds": leaks}
+        parts += [("folds", f"fold {number}", name, *rows) for name, rows in _pairs(fold.train, fold.tune, [fold.test])]
+    final = split_final(samples, config)
+    parts += [("final fit", "final fit", name, *rows) for name, rows in _pairs(final.train, final.tune, [])]
+    asked = config.validation.combinatorial
+    for path in split_paths(samples, config, asked) if asked is not None else []:
+        tested = f"combinatorial split {path.groups}"
+        parts += [("combinatorial", tested, name, *rows) for name, rows in _pairs(path.train, path.tune, path.tests)]
+    found: dict[str, list[Leak]] = {subject: [] for subject, *_ in parts}
+    for subject, of, name, rows, judged in parts:
+        leak = bleeding(of, samples.ts_start_ns, samples.ts_end_ns, rows, judged, f"{name} label is still open")
+        found[subject] += [leak] if leak else []
+    return found
+
+
+def _pairs(train: Rows, tune: Rows, tests: Sequence[Rows]) -> list[tuple[str, tuple[Rows, Rows]]]:
+    """What learns, and what it is judged on: each training part on what tunes and on what tests it."""
+    learns = [("training", (train, tune))]
+    return learns + [(name, (rows, test)) for test in tests for name, rows in (("training", train), ("tune", tune))]
 
 
 def check_normalisers(
