@@ -63,6 +63,46 @@ def test_the_figures_are_those_of_the_trainers_own_backtest(command: Any, model:
     assert told["symbols"] == report["symbols"]
 
 
+def test_profit_on_the_bars_of_the_training_is_called_in_sample(command: Any, model: Path, tmp_path: Path) -> None:
+    said = [word for word in words(model, tmp_path / "seen", "--symbol", "WINZ26") if word != "--json"]
+    assert "WARNING: in sample, no evidence of profit: the model was trained on these bars (WINZ26 100%)" in (
+        command(*said).out
+    )
+    told = json.loads((tmp_path / "seen" / "report.json").read_text())
+    assert told["symbols"][0]["in_sample"] == 1.0
+    assert ", 100% in sample" in (tmp_path / "seen" / "equity-WINZ26.svg").read_text()
+
+    fresh = [*said, "--out", str(tmp_path / "fresh"), "--tape", "seed=5,days=1,hours=1,start=2031-03-03"]
+    assert "WARNING" not in command(*fresh).out
+    told = json.loads((tmp_path / "fresh" / "report.json").read_text())
+    assert told["symbols"][0]["in_sample"] == 0.0
+    assert "in sample" not in (tmp_path / "fresh" / "equity-WINZ26.svg").read_text()
+
+
+def test_every_setting_tried_on_a_tape_counts_once(command: Any, model: Path, tmp_path: Path) -> None:
+    def tried(*more: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(command(*words(model, tmp_path, "--symbol", "WINZ26", *more)).out)["trials"]
+        return found
+
+    alone = tried()
+    assert (alone["n_trials"], alone["counted_in"]) == (1, "trials.jsonl beside the result")
+    assert alone["deflated_sharpe"] == alone["probabilistic_sharpe"]
+    # What the model says anyway is its own setting.
+    assert tried("--latency-ms", "200", "--lots", "1")["n_trials"] == 1
+    changes = [("--threshold", "0.0001"), ("--latency-ms", "90"), ("--spread", "roll"), ("--max-short", "0")]
+    for number, change in enumerate(changes, start=2):
+        assert tried(*change)["n_trials"] == number
+    again = tried()
+    assert again["n_trials"] == 5
+    assert again["deflated_sharpe"] <= again["probabilistic_sharpe"] == alone["probabilistic_sharpe"]
+    assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 7
+    # Another time of the same symbol is other data.
+    assert tried("--tape", "seed=5,days=1,hours=1,start=2031-03-03")["n_trials"] == 1
+    said = [word for word in words(model, tmp_path, "--symbol", "WINZ26") if word != "--json"]
+    (line,) = (line for line in command(*said).out.splitlines() if line.startswith("tried on"))
+    assert line.startswith("tried on this data: 5, this one included (trials.jsonl beside the result); probability")
+
+
 def test_settings_change_what_they_name(command: Any, model: Path, tmp_path: Path) -> None:
     latencies = tmp_path / "latencies.txt"
     latencies.write_text("5\n80\n700.5\n")

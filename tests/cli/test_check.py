@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 import tapelab.trainer.etl as etl
+import tapelab.trainer.paths as paths
+import tapelab.trainer.strategy as strategy
 import tapelab.trainer.train as train
-from tapelab.cli.check import subjects
+from tapelab.cli.check import orders, subjects
 from tapelab.cli.check.module import check_module, load_module
 from tapelab.common.errors import ConfigError
 from tapelab.quant.features import FeatureRows, compute_features
-from tapelab.quant.validation.walk_forward import purged_walk_forward
+from tapelab.quant.validation.combinatorial import combinatorial_purged
+from tapelab.quant.validation.walk_forward import purged_tune_split, purged_walk_forward
 from tests.quant.features.bars import make_bars
 from tests.services.trainer.data import config, instruments, loaded
 from tests.services.trainer.data import symbols as trainer_symbols
@@ -71,6 +74,8 @@ def test_tapelab_itself_is_clean_and_a_planted_leak_is_one_line(command, reposit
         "decisions of",
         "orders of",
         "folds",
+        "final fit",
+        "combinatorial",
         "triple_barrier",
     ):
         assert subject in tested
@@ -143,6 +148,35 @@ def test_an_experiment_whose_parts_look_ahead_is_found(monkeypatch: pytest.Monke
         assert leaking(subjects.check_tape(item, experiment, instruments())) == {"fills"}
 
 
+@pytest.mark.parametrize("column", ["spread", "volatility", "volume"])
+def test_costs_that_look_at_the_next_bar_are_found(monkeypatch: pytest.MonkeyPatch, column: str) -> None:
+    item, experiment = loaded()[0], config(backtest={"spread": "effective"})
+    assert leaking(subjects.check_tape(item, experiment, instruments())) == set()
+    honest = strategy.backtest_columns
+
+    def ahead(*args: Any) -> Any:
+        columns, named = honest(*args)
+        return columns, named | {column: np.append(named[column][1:], named[column][-1])}
+
+    for module in (subjects, orders):
+        monkeypatch.setattr(module, "backtest_columns", ahead)
+    found = subjects.check_tape(item, experiment, instruments())
+    assert leaking(found) == {"fills"} or leaking(found) == {"fills", "orders"}
+    assert column in {leak.column for leak in found[f"fills of {item.span.symbol}"]}
+
+
+def test_costs_of_a_backtest_that_looks_ahead_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    item, experiment, honest = loaded()[0], config(), subjects.run_backtest
+
+    def ahead(*columns: Any, **named: Any) -> Any:
+        volatility = np.append(named["volatility"][5:], named["volatility"][-5:])
+        return honest(*columns, **named | {"volatility": volatility})
+
+    monkeypatch.setattr(subjects, "run_backtest", ahead)
+    found = subjects.check_tape(item, experiment, instruments())
+    assert [leak.column for leaks in found.values() for leak in leaks] == ["cost"]
+
+
 def test_a_single_fill_at_a_print_that_was_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     item, experiment = loaded()[0], config()
     honest = etl.fills_after_latency
@@ -184,7 +218,33 @@ def test_folds_that_are_not_purged_are_found(monkeypatch: pytest.MonkeyPatch) ->
         return purged_walk_forward(start, start, **options | {"embargo_ns": 0})
 
     monkeypatch.setattr(train, "purged_walk_forward", unpurged)
+    # Of three folds the training part against tune, and tune against test; between training and test lies tune.
     assert len(subjects.check_folds(trainer_symbols(), config())["folds"]) == 6
+
+
+def test_a_final_fit_and_paths_that_are_not_purged_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = config(validation={"n_folds": 3, "combinatorial": {"groups": 4, "test_groups": 2}})
+    found = subjects.check_folds(trainer_symbols(), asked)
+    assert {name: len(leaks) for name, leaks in found.items()} == {"folds": 0, "final fit": 0, "combinatorial": 0}
+    assert "combinatorial" not in subjects.check_folds(trainer_symbols(), config())
+
+    def unpurged(start: Any, end: Any, **options: Any) -> Any:
+        return purged_tune_split(start, start, **options | {"embargo_ns": 0})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "purged_tune_split", unpurged)
+        (leak,) = subjects.check_folds(trainer_symbols(), asked)["final fit"]
+        assert leak.how.startswith("a training label is still open when a sample it is judged on begins")
+
+    def unpurged_paths(start: Any, end: Any, **options: Any) -> Any:
+        return combinatorial_purged(start, start, **options | {"embargo_ns": 0})
+
+    monkeypatch.setattr(paths, "combinatorial_purged", unpurged_paths)
+    found = subjects.check_folds(trainer_symbols(), asked)
+    assert {name for name, leaks in found.items() if leaks} == {"combinatorial"}
+    # Each of the six splits has groups that lie side by side.
+    assert {leak.subject.partition("(")[0] for leak in found["combinatorial"]} == {"combinatorial split "}
+    assert len({leak.subject for leak in found["combinatorial"]}) == 6
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {
     "source": {"kind": "file", "format": "simulator", "path": TAPE},
     "model": {"n_estimators": 60, "num_leaves": 8, "min_data": 40},
     "validation": {"n_folds": 3},
-    "gate": {"n_boot": 500},
+    "gate": {"n_boot": 2_000},
 }
 
 

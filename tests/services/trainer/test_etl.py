@@ -8,7 +8,7 @@ import pytest
 from tapelab.common.errors import ConfigError, SourceError
 from tapelab.common.experiments.parts import Span
 from tapelab.trainer.dataset import pool, save_binary
-from tapelab.trainer.etl import compute, cost_model, data_digest
+from tapelab.trainer.etl import compute, cost_model, data_digest, order_fills
 from tapelab.trainer.gbdt import parameters
 from tapelab.trainer.sources import FileSource, SymbolTicks
 from tests.services.trainer.data import TAPE, config, instruments, loaded, samples, symbols, tape
@@ -86,3 +86,10 @@ def test_the_binary_data_set_holds_every_sample(tmp_path) -> None:
     assert data.num_data() == pooled.n
     assert tuple(data.get_feature_name()) == config().features.names
     assert np.array_equal(data.get_label(), pooled.up)
+
+
+def test_a_bar_whose_order_has_no_print_to_trade_at_is_refused() -> None:
+    data = symbols()[0]
+    late = np.array([data.bars["session_close_ns"][0] + 1], np.int64)
+    with pytest.raises(SourceError, match=r"a print with a price before the close of its session, got none for \d+ of"):
+        order_fills(data.bars, late, np.array([10.0]), 0)

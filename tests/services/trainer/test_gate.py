@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tapelab.common.experiments.reading import load_config
 from tapelab.common.pipeline import Pair, Pipeline
 from tapelab.common.serving.candidate import Candidate
 from tapelab.common.storage.ledger import History
@@ -13,7 +16,7 @@ from tapelab.trainer.evaluation import Evaluation
 from tapelab.trainer.export import Exported
 from tapelab.trainer.parity import Parity
 from tapelab.trainer.trials import deflate
-from tests.services.trainer.data import config, pipeline
+from tests.services.trainer.data import CONFIG_DIR, config, pipeline
 
 LIMITS = config().gate
 
@@ -163,10 +166,26 @@ def test_an_experiment_may_tighten_the_gate_and_one_that_loosens_it_is_refused()
         {"max_latency_us": 1e6},
         {"block_s": 1.0},
         {"min_deflated_sharpe": 0.5},
+        {"n_boot": 1_999},
     ):
         assert failed(config=config(gate=limits)) == ["policy"]
+    assert failed(config=config(latency_ms=199.0)) == ["policy"]
+    assert failed(config=config(validation={"embargo_s": 4.0})) == ["policy"]
+    assert failed(config=config(latency_ms=500.0, validation={"embargo_s": 9.0})) == []
     assert "policy" in failed(config=config(costs={"spread_ticks": 0}))
     assert "policy" in failed(config=config(backtest={"orders": "limit"}))
     # Signals know no limits: a model that is judged long only would be followed short as well.
     assert "policy" in failed(config=config(backtest={"max_short": 0.0}))
     assert not failed(config=config(backtest={"lots": 2.0, "max_long": 2.0, "spread": "effective"}))
+
+
+def test_no_latency_embargo_or_resamples_to_speak_of_are_named() -> None:
+    rule = gate.policy_rule(config(latency_ms=0, validation={"embargo_s": 0}, gate={"n_boot": 100}))
+    assert (rule.passed, rule.value) == (False, 3.0)
+    for reason in ("n_boot 100 below 2000", "latency_ms 0 below 200", "embargo_s 0 below 5"):
+        assert reason in rule.reason
+
+
+@pytest.mark.parametrize("path", sorted((CONFIG_DIR / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_experiments_that_come_along_are_judged_by_the_policy(path: Path) -> None:
+    assert gate.policy_rule(load_config(path)).passed

@@ -7,8 +7,11 @@ import pytest
 
 from tapelab.common.errors import ConfigError, SourceError
 from tapelab.common.experiments.parts import CombinatorialConfig
+from tapelab.trainer.dataset import pool
+from tapelab.trainer.etl import compute
 from tapelab.trainer.paths import describe_paths, run_split, split_paths
-from tests.services.trainer.data import config, samples, symbols
+from tests.services.trainer.data import config, instruments, loaded, samples, symbols
+from tests.services.trainer.unseen import other_samples, other_symbols
 
 ASKED = CombinatorialConfig(groups=4, test_groups=2)
 
@@ -26,17 +29,26 @@ def test_every_path_trades_every_group_by_models_that_have_not_seen_it() -> None
     assert sum(path["net_return"] for path in report["paths"]) == pytest.approx(total)
 
 
-def test_what_is_tested_changes_no_model() -> None:
-    pooled = samples()
-    split = split_paths(pooled, config(), ASKED)[1]
-    held = np.concatenate(split.tests)
-    x, up, ret = pooled.x.copy(), pooled.up.copy(), pooled.ret.copy()
-    x[held], up[held], ret[held] = -x[held], 1 - up[held], 1.0
-    other = pooled._replace(x=x, up=up, ret=ret)
-    outcome = run_split(pooled, symbols(), split, config(), 1, lambda: False)
-    changed = run_split(other._replace(x=pooled.x), symbols(), split, config(), 1, lambda: False)
-    for one, two in zip(outcome.scores, changed.scores, strict=True):
-        assert np.array_equal(one, two)
+@pytest.mark.parametrize("number", [0, 1, 4])
+@pytest.mark.parametrize("raw", [False, True])
+def test_what_is_tested_changes_no_model(number: int, raw: bool) -> None:
+    asked = config(feature_set="core_raw", normaliser={"min_rows": 50}) if raw else config()
+    data = tuple(compute(item, asked, instruments()) for item in loaded()) if raw else symbols()
+    pooled = pool(data)
+    split = split_paths(pooled, asked, ASKED)[number]
+    held = np.isin(np.arange(pooled.n), np.concatenate(split.tests))
+    times = [pooled.ts_start_ns[rows] for rows in split.tests]
+    spans = [(int(ts.min()), int(ts.max()) + 1) for ts in times]
+    outcome = run_split(pooled, data, split, asked, 1, lambda: False)
+    changed = run_split(other_samples(pooled, held), other_symbols(data, spans), split, asked, 1, lambda: False)
+    assert changed.model.calibration == outcome.model.calibration
+    assert changed.model.threshold == outcome.model.threshold
+    assert changed.normaliser == outcome.normaliser
+    assert (outcome.normaliser is not None) == raw
+    assert np.array_equal(changed.model.model.scores(pooled.x), outcome.model.model.scores(pooled.x))
+    # The change does reach what is tested.
+    assert not np.array_equal(changed.scores[0], outcome.scores[0])
+    assert changed.periods[0][0].result.kpis != outcome.periods[0][0].result.kpis
 
 
 def test_weights_reach_the_models_of_the_paths_as_they_do_those_of_the_folds() -> None:

@@ -9,15 +9,18 @@ import pytest
 
 from tapelab.common.serving.manifest import Calibration
 from tapelab.trainer import linear
+from tapelab.trainer.etl import compute
 from tapelab.trainer.strategy import (
     Strategy,
+    backtest_arguments,
     backtest_period,
+    backtest_rows,
     calibrate,
     choose_threshold,
     relaxed_threshold,
     round_trip_costs,
 )
-from tests.services.trainer.data import config, samples, symbols
+from tests.services.trainer.data import config, instruments, loaded, samples, symbols
 
 FIRST = int(min(d.bars["ts_close_ns"][0] for d in symbols()))
 LAST = int(max(d.bars["ts_close_ns"][-1] for d in symbols())) + 1
@@ -113,3 +116,42 @@ def test_a_relaxed_threshold_lets_the_asked_share_of_rows_show_an_edge() -> None
         shown += int((expected > round_trip_costs(data, rows) + threshold)[data.usable].sum())
         usable += int(data.usable.sum())
     assert shown / usable == pytest.approx(0.05, abs=0.005)
+
+
+@pytest.mark.parametrize("orders", ["market", "limit"])
+def test_later_bars_change_no_cost_of_an_earlier_trade(orders: str) -> None:
+    costs = {"fee_bps": 0.1, "slippage_volatility": 0.7, "impact": 1.5}
+    asked = config(costs=costs, backtest={"orders": orders, "spread": "effective", "lots": 3})
+    data = compute(loaded()[0], asked, instruments())
+    rows = slice(0, len(data.bars))
+    strategy = Strategy(Oracle(), UNIT)
+    whole, by_print = backtest_rows(data, rows, strategy, asked)
+    assert whole.kpis.slippage > 0
+    assert data.spread is not None
+    # The bar before the cut is one that trades.
+    for bar in np.flatnonzero(np.diff(whole.side))[[3, 20, -5]] + 1:
+        cut, spread, bars = int(bar) + 1, data.spread.copy(), data.bars.copy()
+        bars["realised_var"][cut:] += 1e-3
+        bars["volume"][cut:] *= 9.0
+        spread[cut:] *= 5.0
+        after, again = backtest_rows(data._replace(bars=bars, spread=spread), rows, strategy, asked)
+        assert np.array_equal(after.side, whole.side)
+        assert after.kpis.slippage != whole.kpis.slippage
+        if by_print is not None and again is not None:
+            ours, theirs = (done.fills[done.fills["bar"] < cut] for done in (by_print, again))
+            assert ours.tobytes() == theirs.tobytes()
+            continue
+        assert np.array_equal(after.cost[:cut], whole.cost[:cut])
+        for name in ("fee", "spread", "slippage", "cost", "entry_got", "exit_got"):
+            before = whole.trades["exit_bar"] < cut
+            assert np.array_equal(after.trades[name][before], whole.trades[name][before])
+
+
+def test_costs_scale_with_the_volatility_and_the_lots_of_the_bar_that_decides() -> None:
+    asked = config(costs={"slippage_volatility": 0.7, "impact": 1.5})
+    data = compute(loaded()[0], asked, instruments())
+    rows = slice(10, 60)
+    _, named = backtest_arguments(data, rows, Strategy(Coin(), UNIT), asked)
+    assert np.array_equal(named["volatility"], np.sqrt(data.bars["realised_var"][10:60]))
+    assert np.array_equal(named["volume"], data.bars["volume"][10:60])
+    assert named["frictions"].impact == 1.5

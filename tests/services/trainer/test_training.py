@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,14 +16,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tapelab.common.errors import SourceError
+from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.quant.metrics.trading import by_key, hour_of_day
 from tapelab.trainer import gbdt, linear
-from tapelab.trainer.dataset import pool
-from tapelab.trainer.etl import compute
+from tapelab.trainer.dataset import Samples, pool
+from tapelab.trainer.etl import SymbolData, compute
 from tapelab.trainer.evaluation import block_returns, by_local_time, discount, evaluate, plain
 from tapelab.trainer.progress import Stopped
 from tapelab.trainer.train import fit_final, run_fold, split
 from tests.services.trainer.data import config, instruments, loaded, samples, symbols
+from tests.services.trainer.unseen import other_samples, other_symbols
 
 
 def fit(num_threads: int = 1, seed: int = 7) -> gbdt.Gbdt:
@@ -60,20 +63,67 @@ def test_the_linear_baseline_is_a_logistic_regression_over_standardised_features
     assert ours == pytest.approx(theirs.fit(x, pooled.up).predict_proba(x)[:, 1], abs=1e-9)
 
 
-def test_a_fold_never_sees_its_test_period() -> None:
-    pooled = samples()
+#: Longer than any tape.
+FOREVER_NS = 1 << 62
+
+
+def asked_for(raw: bool) -> tuple[ExperimentConfig, tuple[SymbolData, ...], Samples]:
+    """The small experiment, with a normaliser of its own or without."""
+    if not raw:
+        return config(), symbols(), samples()
+    asked = config(feature_set="core_raw", normaliser={"min_rows": 50})
+    data = tuple(compute(item, asked, instruments()) for item in loaded())
+    return asked, data, pool(data)
+
+
+def test_other_values_change_a_fit_that_may_see_them() -> None:
+    pooled, data = samples(), symbols()
     fold = split(pooled, config())[0]
-    outcome = run_fold(pooled, symbols(), fold, config(), 1, lambda: False)
+    start, end = int(pooled.ts_start_ns[fold.train].min()), fold.test_start_ns
+    outcome = run_fold(pooled, data, fold, config(), 1, lambda: False)
+    seen = other_samples(pooled, pooled.ts_start_ns < end)
+    other = run_fold(seen, other_symbols(data, [(start, end)]), fold, config(), 1, lambda: False)
+    assert other.model.calibration != outcome.model.calibration
+    assert other.model.threshold != outcome.model.threshold
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_fold_never_sees_its_test_period(number: int, raw: bool) -> None:
+    asked, data, pooled = asked_for(raw)
+    fold = split(pooled, asked)[number]
+    outcome = run_fold(pooled, data, fold, asked, 1, lambda: False)
     # Whatever comes from the test period on may be anything at all: nothing that was fitted changes.
-    later = pooled.ts_end_ns >= fold.test_start_ns
-    x, ret = pooled.x.copy(), pooled.ret.copy()
-    x[later], ret[later] = -x[later], 1.0
-    other = run_fold(pooled._replace(x=x, ret=ret), symbols(), fold, config(), 1, lambda: False)
-    assert other.model.calibration == outcome.model.calibration
-    assert other.model.threshold == outcome.model.threshold
-    assert other.baseline.calibration == outcome.baseline.calibration
+    changed = other_samples(pooled, pooled.ts_end_ns >= fold.test_start_ns)
+    others = other_symbols(data, [(fold.test_start_ns, FOREVER_NS)])
+    other = run_fold(changed, others, fold, asked, 1, lambda: False)
     probe = pooled.x[:50]
-    assert np.array_equal(other.model.model.scores(probe), outcome.model.model.scores(probe))
+    for ours, theirs in ((other.model, outcome.model), (other.baseline, outcome.baseline)):
+        assert ours.calibration == theirs.calibration
+        assert ours.threshold == theirs.threshold
+        assert np.array_equal(ours.model.scores(probe), theirs.model.scores(probe))
+    assert other.normaliser == outcome.normaliser
+    assert (outcome.normaliser is not None) == raw
+    # The change does reach what is tested.
+    assert other.model_periods[0].result.kpis != outcome.model_periods[0].result.kpis
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_final_fit_sees_nothing_after_its_samples(raw: bool, tmp_path: Path) -> None:
+    asked, data, whole = asked_for(raw)
+    cut = int(np.quantile(whole.ts_start_ns, 0.8))
+    early = whole.ts_end_ns < cut
+    pooled = Samples(*(column[early] for column in whole[:-1]))
+    others = other_symbols(data, [(cut, FOREVER_NS)])
+    ours, theirs = (
+        fit_final(pooled, some, asked, tmp_path / name, 1, lambda: False)
+        for name, some in (("a.bin", data), ("b.bin", others))
+    )
+    assert ours.strategy.calibration == theirs.strategy.calibration
+    assert ours.strategy.threshold == theirs.strategy.threshold
+    assert ours.normaliser == theirs.normaliser
+    assert ours.train_slope == theirs.train_slope
+    assert ours.model.text == theirs.model.text
 
 
 def test_the_planted_edge_is_found_and_every_figure_is_json(tmp_path) -> None:

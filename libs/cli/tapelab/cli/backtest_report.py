@@ -33,6 +33,7 @@ def summary_of(done: Sequence[Backtested]) -> list[dict[str, Any]]:
             "currency": item.currency,
             "bars": len(item.ts_ns),
             "days": len(item.result.days),
+            "in_sample": item.in_sample,
             "kpis": {name: _plain(value) for name, value in item.result.kpis._asdict().items()},
             "orders": {name: _plain(value) for name, value in item.on_prints.orders._asdict().items()}
             if item.on_prints
@@ -124,11 +125,33 @@ def equity_svg(item: Backtested) -> str:
             f'<path d="{_line(gross, low, high)}" fill="none" stroke="#888" stroke-dasharray="4 3"/>',
             f'<path d="{_line(net, low, high)}" fill="none" stroke="#1558b0" stroke-width="1.5"/>',
             f'<text x="{_MARGIN:g}" y="{_HEIGHT - 12:g}">{low:,.2f} to {high:,.2f} {escape(item.currency)}, '
-            f"{len(net)} bars{_passive(item)}</text>",
+            f"{len(net)} bars{_passive(item)}{_seen(item)}</text>",
             "</svg>",
             "",
         ]
     )
+
+
+def seen_warning(done: Sequence[Backtested]) -> str:
+    """One line where bars were seen in training, or may have been; empty where none was."""
+    seen = [f"{item.symbol} {_percent(item.in_sample)}" for item in done if item.in_sample]
+    if seen:
+        return f"WARNING: in sample, no evidence of profit: the model was trained on these bars ({', '.join(seen)})"
+    if any(item.in_sample is None for item in done):
+        return "WARNING: the model's manifest holds no event times, so the bars may be those that it was trained on"
+    return ""
+
+
+def _seen(item: Backtested) -> str:
+    """The same in the picture."""
+    if item.in_sample is None:
+        return ", perhaps in sample"
+    return f", {_percent(item.in_sample)} in sample" if item.in_sample else ""
+
+
+def _percent(share: float | None) -> str:
+    """A share with three figures, so that a small one does not look like none."""
+    return f"{100.0 * (share or 0.0):.3g}%"
 
 
 def _passive(item: Backtested) -> str:

@@ -16,14 +16,11 @@ from tapelab.common.experiments.reading import parse_config
 from tapelab.common.instruments import Instruments
 from tapelab.common.serving.load import Artifacts, ServingModel, load_model
 from tapelab.common.serving.manifest import Manifest
-from tapelab.quant.backtest.fills import fills_after_latency
 from tapelab.quant.backtest.latency import Latency
 from tapelab.quant.backtest.print_engine import PrintBacktest
 from tapelab.quant.backtest.results import BacktestResult
-from tapelab.quant.bars.rules import eligible
 from tapelab.quant.features import FEATURE_SETS
-from tapelab.quant.ticks import Ticks
-from tapelab.trainer.etl import SymbolData, compute
+from tapelab.trainer.etl import compute, counting, order_fills
 from tapelab.trainer.progress import Report
 from tapelab.trainer.sources import FileSource, SymbolTicks
 from tapelab.trainer.strategy import Strategy, backtest_rows
@@ -46,7 +43,8 @@ class Settings(NamedTuple):
 class Backtested(NamedTuple):
     """One symbol's backtest, with the columns of its bars that a report shows.
 
-    ``on_prints`` has the fills of a backtest print by print.
+    ``on_prints`` has the fills of a backtest print by print. ``in_sample`` is the share of bars that the model was made
+    from; None where its manifest does not say.
     """
 
     symbol: str
@@ -56,6 +54,7 @@ class Backtested(NamedTuple):
     price: npt.NDArray[np.float64]
     result: BacktestResult
     on_prints: PrintBacktest | None = None
+    in_sample: float | None = None
 
 
 class _Served:
@@ -127,9 +126,11 @@ def backtest_model(
         config = msgspec.structs.replace(config, backtest=settings.trading)
     data = compute(item, config, instruments)
     if settings.latency is not None:
-        data = data._replace(fill_price=_fills(data, item.ticks, settings.latency, instruments))
+        counts, delays = counting(item, instruments), settings.latency.draw(len(data.bars))
+        ticks = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
+        data = data._replace(fill_price=order_fills(data.bars, *ticks, delays))
         if data.orders is not None:
-            data = data._replace(orders=data.orders._replace(latency_ns=settings.latency.draw(len(data.bars))))
+            data = data._replace(orders=data.orders._replace(latency_ns=delays))
     # A served model knows its first rule itself.
     data = data._replace(side=None)
     threshold = manifest.decision.threshold if settings.threshold is None else settings.threshold
@@ -143,16 +144,19 @@ def backtest_model(
         price=data.bars["close"],
         result=result,
         on_prints=on_prints,
+        in_sample=in_sample(manifest, item.span.symbol, data.bars["ts_close_ns"]),
     )
 
 
-def _fills(data: SymbolData, ticks: Ticks, latency: Latency, instruments: Instruments) -> npt.NDArray[np.float64]:
-    symbol = data.span.symbol
-    counts = eligible(ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
-    return fills_after_latency(
-        data.bars["ts_close_ns"].copy(),
-        ticks.ts_event_ns[counts],
-        ticks.price[counts],
-        latency.draw(len(data.bars)),
-        data.bars["session_close_ns"].copy(),
-    )
+def in_sample(manifest: Manifest, symbol: str, ts_close_ns: npt.NDArray[np.int64]) -> float | None:
+    """Share of a symbol's bars that close within the event times the model was fitted and set up on.
+
+    None for a model whose manifest holds no event times; 0 for a symbol that it was not trained on.
+    """
+    learnt = manifest.training.get("event_times")
+    if learnt is None:
+        return None
+    if symbol not in learnt:
+        return 0.0
+    first_ns, last_ns = learnt[symbol]
+    return float(np.mean((ts_close_ns >= first_ns) & (ts_close_ns <= last_ns)))

@@ -90,15 +90,34 @@ def cost_model(symbol: str, config: ExperimentConfig, instruments: Instruments) 
     return instruments.of(symbol).cost_model(config.costs)
 
 
+def counting(item: SymbolTicks, instruments: Instruments) -> npt.NDArray[np.bool_]:
+    """Which prints of a symbol enter bars and fill orders."""
+    symbol = item.span.symbol
+    return eligible(item.ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
+
+
 def order_fills(
     bars: npt.NDArray[np.void],
     tick_ts: npt.NDArray[np.int64],
     tick_price: npt.NDArray[np.float64],
-    config: ExperimentConfig,
+    latency_ns: int | npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
-    """Where an order decided at each bar trades, given the prints that count."""
+    """Where an order decided at each bar trades, given the prints that count; always a price.
+
+    Raises:
+        SourceError: a bar's session has no print before its close to trade at.
+    """
     ts, close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
-    return fills_after_latency(ts, tick_ts, tick_price, config.latency_ns, close)
+    filled = fills_after_latency(ts, tick_ts, tick_price, latency_ns, close)
+    lacking = np.flatnonzero(~np.isfinite(filled))
+    if len(lacking):
+        raise SourceError(
+            "an order has no print to trade at",
+            expected="for every bar a print with a price before the close of its session",
+            actual=f"none for {len(lacking)} of {len(bars)} bars, the first closed at {int(ts[lacking[0]])}",
+            remedy="correct the times of the tape or the instrument's sessions",
+        )
+    return filled
 
 
 def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instruments) -> SymbolData:
@@ -124,7 +143,7 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
             actual=f"{item.ticks.n} prints, of which types {list(instrument.bar_trade_types)} count",
             remedy="take a longer span or smaller bars, or correct the instrument's sessions and trade types",
         )
-    counts = eligible(item.ticks, calendar, instrument.bar_trade_types)
+    counts = counting(item, instruments)
     tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
     features = compute_features(bars, config.features, instrument.tick_size)
     costs = cost_model(symbol, config, instruments)
@@ -142,7 +161,7 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         labels=labels,
         events=labelled.events,
         target=labelled.target,
-        fill_price=order_fills(bars, tick_ts, tick_price, config),
+        fill_price=order_fills(bars, tick_ts, tick_price, config.latency_ns),
         usable=features.warm & ~features.after_gap,
         costs=costs,
         frictions=config.backtest.limited((config.costs or instrument.costs).frictions),

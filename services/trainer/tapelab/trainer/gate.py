@@ -63,6 +63,8 @@ def judge(
 
 #: What every promoted model is held to, whatever its experiment asked for.
 POLICY = GateConfig()
+#: The delay that its fills had at least, and the gap between what it learnt from and what it was judged on.
+JUDGED = ExperimentConfig()
 
 
 def policy_rule(config: ExperimentConfig) -> GateRule:
@@ -76,8 +78,16 @@ def policy_rule(config: ExperimentConfig) -> GateRule:
         ),
         *(
             f"{name} {getattr(gate, name):g} below {getattr(POLICY, name):g}"
-            for name in ("min_periods", "min_trades", "min_deflated_sharpe", "block_s", "mean_block")
+            for name in ("min_periods", "min_trades", "min_deflated_sharpe", "block_s", "mean_block", "n_boot")
             if getattr(gate, name) < getattr(POLICY, name)
+        ),
+        *(
+            f"{name} {asked:g} below {least:g}"
+            for name, asked, least in (
+                ("latency_ms", config.latency_ms, JUDGED.latency_ms),
+                ("embargo_s", config.validation.embargo_s, JUDGED.validation.embargo_s),
+            )
+            if asked < least
         ),
         *(["no live vectors required"] if POLICY.require_live and not gate.require_live else []),
         *(["costs other than those of instruments.yaml"] if config.costs is not None else []),

@@ -11,6 +11,7 @@ import msgspec
 from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig
 from tapelab.common.experiments.parts import Span
 from tapelab.common.serving.manifest import Decision, LabelSpec, Manifest
+from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.evaluation import Evaluation, plain
 from tapelab.trainer.export import Exported
 from tapelab.trainer.strategy import Strategy, relaxed_threshold
@@ -66,6 +67,7 @@ def build_manifest(
             {
                 "symbols": [span.symbol for span in proven.spans],
                 "spans": [msgspec.to_builtins(span) for span in proven.spans],
+                "event_times": event_times(final.symbols),
                 "data_digest": proven.data_digest,
                 "params": msgspec.to_builtins(config.model),
                 "seed": config.model.seed,
@@ -82,6 +84,13 @@ def build_manifest(
         code_version=code_version,
         created_ns=created_ns,
     )
+
+
+def event_times(symbols: Sequence[SymbolData]) -> dict[str, list[int]]:
+    """When each symbol's first bar opened and its last one closed, in ns: what a model was made from."""
+    return {
+        data.span.symbol: [int(data.bars["ts_open_ns"].min()), int(data.bars["ts_close_ns"].max())] for data in symbols
+    }
 
 
 def _as_shadow(proven: Proven, config: ExperimentConfig) -> tuple[Strategy, str]:

@@ -11,20 +11,23 @@ import numpy.typing as npt
 from tapelab.common.errors import SourceError
 from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig
 from tapelab.common.experiments.parts import CombinatorialConfig
+from tapelab.common.serving.normaliser import FittedNormaliser
 from tapelab.quant.validation.combinatorial import CombinatorialSplit, combinatorial_purged, reconstruct_paths
 from tapelab.quant.validation.sharpe import sharpe
 from tapelab.trainer.dataset import Samples
 from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.evaluation import block_returns, plain
 from tapelab.trainer.quality import score_quality
-from tapelab.trainer.strategy import SymbolPeriod, backtest_period, choose_threshold
+from tapelab.trainer.strategy import Strategy, SymbolPeriod, backtest_period, choose_threshold
 from tapelab.trainer.train import calibrated, fit_trees, normalised, row_weights
 
 
 class SplitOutcome(NamedTuple):
-    """What one split's model scored and earned on each of its test groups."""
+    """What one split's model scored and earned on each of its test groups, and what was fitted for it."""
 
     split: CombinatorialSplit
+    model: Strategy
+    normaliser: FittedNormaliser | None
     scores: list[npt.NDArray[np.float64]]
     periods: list[list[SymbolPeriod]]
 
@@ -67,7 +70,7 @@ def run_split(
     Raises:
         Stopped: ``should_stop`` turned true.
     """
-    samples, symbols, _ = normalised(samples, symbols, split.train, config)
+    samples, symbols, normaliser = normalised(samples, symbols, split.train, config)
     train, tune = samples.learnable(split.train), samples.learnable(split.tune)
     weight = row_weights(samples, train, symbols, config)
     trees = fit_trees(samples, train, tune, config, num_threads, should_stop, weight)
@@ -76,6 +79,8 @@ def run_split(
     strategy = strategy._replace(threshold=threshold)
     return SplitOutcome(
         split=split,
+        model=strategy,
+        normaliser=normaliser,
         scores=[trees.scores(samples.x[rows]) for rows in split.tests],
         periods=[backtest_period(symbols, strategy, config, *_span(samples, rows)) for rows in split.tests],
     )

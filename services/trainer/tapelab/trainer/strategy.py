@@ -18,18 +18,12 @@ from tapelab.quant.backtest.results import BacktestResult
 from tapelab.quant.labels.meta import directed
 from tapelab.trainer.etl import SymbolData
 
-_Any = npt.NDArray[np.generic]
-
 #: Quantiles of the edges beyond cost that are tried as thresholds, besides none at all.
 _QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 #: A threshold that leaves fewer trades on the tune split says nothing.
 _MIN_TUNE_TRADES = 10
 #: Below any return that matters, above rounding.
 _TIE = 1e-10
-
-
-#: Columns of a backtest: times, prices, fills, days, session closes, session ends, usable.
-_Market = tuple[_Any, _Any, _Any, _Any, _Any, _Any, _Any]
 
 
 class Scorer(Protocol):
@@ -133,11 +127,45 @@ def backtest_rows(
 def backtest_arguments(
     data: SymbolData, rows: slice, strategy: Strategy, config: ExperimentConfig
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of ``run_backtest`` for some rows, by position and by name."""
-    expected = strategy.expected_return(data, rows)
-    params, lots = config.decision_params(strategy.threshold), config.backtest.lots
-    columns = (*_market(data, rows), expected, params, data.costs, lots)
-    return columns, _named(data, rows)
+    """The arguments of ``run_backtest`` for some rows of a strategy, by position and by name."""
+    return backtest_columns(data, rows, strategy.expected_return(data, rows), config, strategy.threshold)
+
+
+def backtest_columns(
+    data: SymbolData,
+    rows: slice,
+    expected: npt.NDArray[np.float64],
+    config: ExperimentConfig,
+    threshold: float = 0.0,
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of ``run_backtest`` for some rows, by position and by name.
+
+    Every price is there: ``etl.order_fills`` refuses a bar without a fill. What fills pay besides scales with a bar's
+    own volatility and lots, known when it closes.
+
+    Args:
+        expected: fraction of the price, one per row.
+    """
+    bars = data.bars[rows]
+    columns = (
+        bars["ts_close_ns"],
+        bars["close"],
+        data.fill_price[rows],
+        bars["day"],
+        bars["session_close_ns"],
+        data.session_end[rows],
+        data.usable[rows],
+        expected,
+        config.decision_params(threshold),
+        data.costs,
+        config.backtest.lots,
+    )
+    return columns, {
+        "frictions": data.frictions,
+        "spread": None if data.spread is None else data.spread[rows],
+        "volatility": np.sqrt(bars["realised_var"]),
+        "volume": bars["volume"],
+    }
 
 
 def choose_threshold(
@@ -163,18 +191,18 @@ def choose_threshold(
     if not len(edges):
         return 0.0
     thresholds = np.concatenate(([0.0], np.quantile(edges, _QUANTILES)))
-    net, trades, lots = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64), config.backtest.lots
+    net, trades = np.zeros(len(thresholds)), np.zeros(len(thresholds), np.int64)
     for data, rows, expected in scored:
-        market, named = (*_market(data, rows), expected), _named(data, rows)
         if data.orders is not None:
             # Every threshold makes orders of its own.
             for k, threshold in enumerate(thresholds):
-                columns = (*market, config.decision_params(float(threshold)), data.costs, lots)
+                columns, named = backtest_columns(data, rows, expected, config, float(threshold))
                 kpis = data.orders.run(rows, columns, named).result.kpis
                 net[k] += kpis.net_return
                 trades[k] += kpis.n_trades
             continue
-        swept = sweep_thresholds(thresholds, *market, config.decision_params(0.0), data.costs, lots, **named)
+        columns, named = backtest_columns(data, rows, expected, config)
+        swept = sweep_thresholds(thresholds, *columns, **named)
         net += swept.net_return
         trades += swept.n_trades
     counts = trades >= _MIN_TUNE_TRADES
@@ -200,26 +228,3 @@ def relaxed_threshold(
     edges = np.concatenate(beyond)
     # The rule asks for strictly more, and few trees give few different scores: take in the ties.
     return float(np.quantile(edges, 1.0 - rate)) - _TIE if len(edges) else 0.0
-
-
-def _named(data: SymbolData, rows: slice) -> dict[str, Any]:
-    """What fills pay besides, and what that scales with: a bar's volatility and its lots, known when it closes."""
-    bars = data.bars[rows]
-    spread = None if data.spread is None else data.spread[rows]
-    scaled = {"volatility": np.sqrt(bars["realised_var"]), "volume": bars["volume"]}
-    return {"frictions": data.frictions, "spread": spread} | scaled
-
-
-def _market(data: SymbolData, rows: slice) -> _Market:
-    """The leading arguments of a backtest over some rows."""
-    bars = data.bars[rows]
-    fill = np.where(np.isfinite(data.fill_price[rows]), data.fill_price[rows], bars["close"])
-    return (
-        bars["ts_close_ns"],
-        bars["close"],
-        fill,
-        bars["day"],
-        bars["session_close_ns"],
-        data.session_end[rows],
-        data.usable[rows],
-    )

@@ -35,6 +35,7 @@ class FoldOutcome(NamedTuple):
     """One fold: what was fitted, what it scored on the test samples and what it earned in the test period."""
 
     fold: Fold
+    normaliser: FittedNormaliser | None
     model: Strategy
     baseline: Strategy
     rounds: int
@@ -124,7 +125,7 @@ def run_fold(
     Raises:
         Stopped: ``should_stop`` turned true.
     """
-    samples, symbols, _ = normalised(samples, symbols, fold.train, config)
+    samples, symbols, normaliser = normalised(samples, symbols, fold.train, config)
     train, tune = samples.learnable(fold.train), samples.learnable(fold.tune)
     weight = row_weights(samples, train, symbols, config)
     trees = fit_trees(samples, train, tune, config, num_threads, should_stop, weight)
@@ -144,6 +145,7 @@ def run_fold(
     period = config, fold.test_start_ns, fold.test_end_ns
     return FoldOutcome(
         fold=fold,
+        normaliser=normaliser,
         model=model,
         baseline=baseline,
         rounds=trees.rounds,

@@ -23,7 +23,7 @@ from tapelab.trainer.opening import open_source
 DEFAULT: Final[dict[str, Any]] = {
     "name": "leakage",
     "source": {"kind": "file", "format": "simulator", "path": "seed=3,days=2,hours=1.5,symbols=WINZ26"},
-    "validation": {"n_folds": 3},
+    "validation": {"n_folds": 3, "combinatorial": {"groups": 5, "test_groups": 2}},
     "backtest": {"spread": "effective"},
 }
 #: Labels that are tested when no experiment names one; the default one comes first.

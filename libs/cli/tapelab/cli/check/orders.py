@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.experiments.parts import BacktestConfig
 from tapelab.common.instruments import Instruments
-from tapelab.quant.bars.rules import eligible
-from tapelab.trainer.etl import SymbolData
+from tapelab.trainer.etl import SymbolData, counting
 from tapelab.trainer.orders import orders_of
 from tapelab.trainer.sources import SymbolTicks
+from tapelab.trainer.strategy import backtest_columns
 
-#: Orders that wait, fill in parts and join anew.
-TRADED: Final = BacktestConfig(orders="limit", queue="2x", patience_s=5.0)
+#: Five lots a position, by orders that wait, fill in parts and join anew.
+TRADED: Final = BacktestConfig(orders="limit", queue="2x", patience_s=5.0, lots=5.0)
+
+
+def scaled(data: SymbolData) -> SymbolData:
+    """A symbol whose fills pay by their bars' volatility and lots, so that costs tell which bar they look at."""
+    return data._replace(frictions=data.frictions._replace(slippage_volatility=0.5, impact=1.0))
 
 
 def passive_fills(
@@ -26,24 +32,11 @@ def passive_fills(
     config: ExperimentConfig,
     instruments: Instruments,
 ) -> npt.NDArray[np.void]:
-    """``FILL_DTYPE`` of five lots a position on some expectations, one per bar."""
-    symbol, bars = item.span.symbol, data.bars
-    counts = eligible(item.ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
-    orders = orders_of(item.ticks, counts, item.span.first_seq, bars, config.latency_ns, TRADED)
-    columns = (
-        bars["ts_close_ns"],
-        bars["close"],
-        data.fill_price,
-        bars["day"],
-        bars["session_close_ns"],
-        data.session_end,
-        data.usable,
-        expected,
-        config.decision_params(0.0),
-        data.costs,
-        5.0,
-    )
-    return orders.run(slice(0, len(bars)), columns, {}).fills
+    """``FILL_DTYPE`` of passive orders and their costs on some expectations, one per bar."""
+    counts, rows = counting(item, instruments), slice(0, len(data.bars))
+    orders = orders_of(item.ticks, counts, item.span.first_seq, data.bars, config.latency_ns, TRADED)
+    traded = msgspec.structs.replace(config, backtest=TRADED)
+    return orders.run(rows, *backtest_columns(scaled(data), rows, expected, traded)).fills
 
 
 def moved_fills(

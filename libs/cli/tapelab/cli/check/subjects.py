@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.cli.check.orders import moved_fills, passive_fills
+from tapelab.cli.check.orders import moved_fills, passive_fills, scaled
 from tapelab.cli.check.prefix import SHARES, Leak, differing, prefix_test
 from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.experiments.parts import NormaliserConfig
@@ -17,20 +17,22 @@ from tapelab.common.instruments import Instruments
 from tapelab.common.serving.normaliser import FittedNormaliser
 from tapelab.quant.backtest.engine import run_backtest
 from tapelab.quant.backtest.fills import fills_not_after
-from tapelab.quant.bars.rules import eligible
 from tapelab.quant.features import FEATURE_SETS, compute_features
 from tapelab.quant.labels.fixed_horizon import Labels
 from tapelab.quant.ticks import Ticks
 from tapelab.trainer.dataset import pool
-from tapelab.trainer.etl import SymbolData, compute, order_fills
+from tapelab.trainer.etl import SymbolData, compute, counting, order_fills
 from tapelab.trainer.normalising import fit_normaliser
+from tapelab.trainer.paths import split_paths
 from tapelab.trainer.sources import SymbolTicks
-from tapelab.trainer.train import split
+from tapelab.trainer.strategy import backtest_columns
+from tapelab.trainer.train import split, split_final
 
 _SEED = 20_240_611
 NORMALISERS: Final[tuple[Literal["zscore", "robust"], ...]] = ("zscore", "robust")
 Fit = Callable[..., FittedNormaliser | None]
 Times = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.intp]
 
 
 def other_ticks(ticks: Ticks, rows: slice) -> Ticks:
@@ -90,12 +92,8 @@ def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instrum
             for name in whole.bars.dtype.names or ():
                 note("bars", name, differing(whole.bars[name][:n], after.bars[name][:n]), text)
             _labels_after(whole.labels, after.labels, n, begins_ns, how == "cut off", note, text)
-            if whole.spread is not None and after.spread is not None:
-                note("fills", "spread", differing(whole.spread[:n], after.spread[:n]), text)
             note("events", "", whole.events[:n] != after.events[:n], text)
-            # A backtest ends flat, so its last row is not compared.
-            sides = _sides(whole, config)[: n - 1], _sides(after, config)[: n - 1]
-            note("decisions", "", sides[0] != sides[1], text)
+            _trading_after(whole, after, n, config, note, text)
             again = passive_fills(changed, after, _expected(after), config, instruments)
             counted = _counted_before(item, whole, n - 1, instruments)
             note("orders", "", moved_fills(filled, again, counted, len(whole.bars)), text)
@@ -104,16 +102,31 @@ def check_tape(item: SymbolTicks, config: ExperimentConfig, instruments: Instrum
 
 
 def check_folds(symbols: Sequence[SymbolData], config: ExperimentConfig) -> dict[str, list[Leak]]:
-    """The experiment's folds: no label of an earlier part may still be open when the next part begins."""
+    """Every split of the experiment: no label may be open while a sample of another part is.
+
+    Splits are those of the folds and of the final fit, and of combinatorial validation where it is asked for.
+    """
     samples = pool(symbols, config)
-    leaks = []
+    parts = []
     for number, fold in enumerate(split(samples, config), start=1):
-        for name, rows, later in (("training", fold.train, fold.tune), ("tune", fold.tune, fold.test)):
-            leak = bleeding(
-                f"fold {number}", samples.ts_start_ns, samples.ts_end_ns, rows, later, f"{name} label is still open"
-            )
-            leaks += [leak] if leak else []
-    return {"folds": leaks}
+        parts += [("folds", f"fold {number}", name, *rows) for name, rows in _pairs(fold.train, fold.tune, [fold.test])]
+    final = split_final(samples, config)
+    parts += [("final fit", "final fit", name, *rows) for name, rows in _pairs(final.train, final.tune, [])]
+    asked = config.validation.combinatorial
+    for path in split_paths(samples, config, asked) if asked is not None else []:
+        tested = f"combinatorial split {path.groups}"
+        parts += [("combinatorial", tested, name, *rows) for name, rows in _pairs(path.train, path.tune, path.tests)]
+    found: dict[str, list[Leak]] = {subject: [] for subject, *_ in parts}
+    for subject, of, name, rows, judged in parts:
+        leak = bleeding(of, samples.ts_start_ns, samples.ts_end_ns, rows, judged, f"{name} label is still open")
+        found[subject] += [leak] if leak else []
+    return found
+
+
+def _pairs(train: Rows, tune: Rows, tests: Sequence[Rows]) -> list[tuple[str, tuple[Rows, Rows]]]:
+    """What learns, and what it is judged on: each training part on what tunes and on what tests it."""
+    learns = [("training", (train, tune))]
+    return learns + [(name, (rows, test)) for test in tests for name, rows in (("training", train), ("tune", tune))]
 
 
 def check_normalisers(
@@ -178,40 +191,39 @@ def _expected(data: SymbolData) -> npt.NDArray[np.float64]:
 
 def _counted_before(item: SymbolTicks, data: SymbolData, bar: int, instruments: Instruments) -> int:
     """How many prints that count come before a bar's last one; 0 before the first bar."""
-    symbol = item.span.symbol
-    counts = eligible(item.ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
+    counts = counting(item, instruments)
     return int(counts[: data.bars["last_tick_seq"][bar] - item.span.first_seq].sum()) if bar >= 0 else 0
 
 
-def _sides(data: SymbolData, config: ExperimentConfig) -> npt.NDArray[np.int8]:
-    """Positions that the decision rule takes on made-up expectations."""
-    bars = data.bars
-    fill = np.where(np.isfinite(data.fill_price), data.fill_price, bars["close"])
-    result = run_backtest(
-        bars["ts_close_ns"],
-        bars["close"],
-        fill,
-        bars["day"],
-        bars["session_close_ns"],
-        data.session_end,
-        data.usable,
-        _expected(data),
-        config.decision_params(0.0),
-        data.costs,
-    )
-    return result.side
+def _trading_after(
+    whole: SymbolData, after: SymbolData, n: int, config: ExperimentConfig, note: Any, text: str
+) -> None:
+    """Positions and what they cost, on made-up expectations, before a cut at bar ``n``."""
+    results = []
+    for data in (whole, after):
+        columns, named = backtest_columns(scaled(data), slice(0, len(data.bars)), _expected(data), config)
+        results.append((run_backtest(*columns, **named), named))
+    (one, ours), (other, theirs) = results
+    for name in ("spread", "volatility", "volume"):
+        if ours[name] is not None:
+            note("fills", name, differing(ours[name][:n], theirs[name][:n]), text)
+    # A backtest ends flat, so its last row is not compared.
+    last = max(n - 1, 0)
+    note("decisions", "", one.side[:last] != other.side[:last], text)
+    # Fees and slippage scale with the price of the fill, which a print after the cut may make.
+    same = whole.fill_price[:last] == after.fill_price[:last]
+    note("fills", "cost", same & differing(one.cost[:last], other.cost[:last]), text)
 
 
 def _fills_before(
     item: SymbolTicks, whole: SymbolData, config: ExperimentConfig, instruments: Instruments, note: Any
 ) -> None:
     """No order may be filled at a print that was out when it was decided, at any bar."""
-    bars, symbol = whole.bars, item.span.symbol
-    counts = eligible(item.ticks, instruments.calendar(symbol), instruments.of(symbol).bar_trade_types)
+    bars, counts = whole.bars, counting(item, instruments)
     tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
 
     def rule(price: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return order_fills(bars, tick_ts, price, config)
+        return order_fills(bars, tick_ts, price, config.latency_ns)
 
     close_ns = bars["session_close_ns"].copy()
     early = fills_not_after(rule, bars["ts_close_ns"].copy(), tick_ts, close_ns)

@@ -12,14 +12,16 @@ import msgspec
 import numpy as np
 import typer
 
-from tapelab.cli.backtest_report import summary_of, told_trading, write_report
+from tapelab.cli.backtest_report import seen_warning, summary_of, told_trading, write_report
 from tapelab.cli.commands.connect import connected, run
 from tapelab.cli.commands.output import print_json, print_table
 from tapelab.cli.commands.tapes import ConfigDir, check_config_dir
+from tapelab.common.clock import SystemClock
 from tapelab.common.errors import ConfigError
 from tapelab.common.instruments import load_instruments
 from tapelab.common.serving.manifest import Manifest, decode_manifest
 from tapelab.common.storage.artifacts import ArtifactStore
+from tapelab.common.storage.ledger import FileLedger
 
 if TYPE_CHECKING:
     from tapelab.common.experiments.config import ExperimentConfig
@@ -66,6 +68,9 @@ def backtest(
     from tapelab.common.experiments.parts import SourceConfig
     from tapelab.trainer.backtest import Settings, backtest_model, model_config, read_tape
     from tapelab.trainer.cli import make_folder
+    from tapelab.trainer.evaluation import plain
+    from tapelab.trainer.trials import deflate
+    from tapelab.trainer.tried import backtest_trial
 
     check_config_dir(config_dir)
     latency = _latency(latency_ms, latencies, seed)
@@ -99,6 +104,10 @@ def backtest(
         "max_short": traded.max_short,
         "spread": traded.spread,
     }
+    trial = backtest_trial(manifest, config, settings, loaded, done, now_ns=SystemClock().now_ns())
+    history = asyncio.run(FileLedger(out / "trials.jsonl").record(trial))
+    deflated = deflate(np.array(trial.returns), trial.block_ns, history)
+    settled["trials"] = plain(deflated.described(len(trial.returns)))
     summary = summary_of(done)
     files = write_report(out, settled, done)
     if as_json:
@@ -111,6 +120,13 @@ def backtest(
     names = ("net_pnl", "gross_pnl", "costs", "fees", "spread", "slippage", "n_trades", "hit_rate", "max_drawdown")
     rows = [(s["symbol"], s["currency"], *(_figure(s["kpis"][name]) for name in names)) for s in summary]
     print_table(("symbol", "money", *names), rows, empty="no symbol")
+    print(
+        f"tried on this data: {deflated.n_trials}, this one included ({deflated.where}); probability that the Sharpe "
+        f"ratio is above zero after that: {_percent(settled['trials']['deflated_sharpe'])}"
+    )
+    warning = seen_warning(done)
+    if warning:
+        print(warning)
     print(f"{manifest.model_id}: written to {out}")
 
 

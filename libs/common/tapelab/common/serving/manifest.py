@@ -92,8 +92,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         normaliser: who scales the input; ``feature_set`` means that the features are ready as they come, and figures
             that they are scaled by these before every score.
         window: vectors a prediction looks at; 1 is the newest alone.
-        training: symbols, spans (symbol, stream, first_seq, last_seq), data_digest, params, seed. JSON
-            types with text keys, like ``metrics``.
+        training: symbols, spans (symbol, stream, first_seq, last_seq), event_times (first and last ns by symbol),
+            data_digest, params, seed. JSON types with text keys, like ``metrics``.
         backend: the runtime chosen among ``candidates``.
         files: sha256 by file name, in the artifact store.
         created_ns: when it was exported, ns since the Unix epoch.
