@@ -33,6 +33,10 @@ def test_wall_clock_hours_hold_across_the_change_to_summer_time() -> None:
     assert after.open_ns == ns("2024-03-11T13:30")
 
 
+def test_a_market_of_every_weekday_trades_365_days_a_year() -> None:
+    assert (NEW_YORK.days_per_year, ALWAYS.days_per_year) == (252, 365)
+
+
 def test_the_next_session_skips_weekends_and_holidays() -> None:
     session = NEW_YORK.session_on_or_after(ns("2024-07-03T16:00", "America/New_York"))
     assert session.day == 20240705

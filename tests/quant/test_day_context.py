@@ -61,15 +61,27 @@ def test_the_features_are_the_stated_ratios() -> None:
     for i in (0, 17, PER_DAY - 1):
         bar, length_s = today[i], 9 * 3600.0
         part = min(BINS - 1, int((bar["ts_close_ns"] - bar["session_open_ns"]) / (length_s * 1e9) * BINS))
-        usual = np.mean(past, axis=0)[:, part] * 300.0 / (length_s / BINS)
+        window_s = min(300.0, (bar["ts_close_ns"] - bar["session_open_ns"]) * 1e-9)
+        usual = np.mean(past, axis=0)[:, part] * window_s / (length_s / BINS)
         floor = 10.0 * (TICK / bar["close"]) ** 2
-        yesterday = past[1][1].sum() * 300.0 / length_s
+        yesterday = past[1][1].sum() * window_s / length_s
         expected = [
             math.log((bar["n_5m"] + 60.0) / (usual[0] + 60.0)),
             math.log((bar["rv_5m"] + floor) / (usual[1] + floor)),
             math.log((bar["rv_5m"] + floor) / (yesterday + floor)),
         ]
         np.testing.assert_allclose(rows[2 * PER_DAY + i], np.clip(expected, -5.0, 5.0), rtol=1e-6)
+
+
+def test_a_day_like_those_before_is_usual_from_its_first_minute() -> None:
+    bars = make_bars(7, PER_DAY, days=3)
+    since_s = 27.0 * np.tile(np.arange(1, PER_DAY + 1), 3)
+    # A bar every 27 s from the open on, two prints a second.
+    bars["ts_close_ns"] = bars["session_open_ns"] + (since_s * 1e9).astype(np.int64)
+    bars["ts_open_ns"] = bars["ts_close_ns"] - 27_000_000_000
+    bars["n"], bars["n_5m"] = 54, 2.0 * np.minimum(since_s, 300.0)
+    early = compute_features(bars, SEASONAL, TICK).values[2 * PER_DAY :][:10, 0]
+    assert np.abs(early).max() < 0.1
 
 
 def test_the_running_day_is_never_in_its_own_profile() -> None:

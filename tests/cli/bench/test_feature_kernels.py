@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tapelab.cli.bench import feature_kernels
 from tapelab.cli.bench.feature_peers import CORE, bottleneck_features, pandas_features, polars_features
-from tapelab.cli.bench.kernels import _medians
+from tapelab.cli.bench.kernel_peers_agree import features_agree
 from tapelab.quant.features import compute_features
 
 BARS = feature_kernels.synthetic_bars(2_000)
@@ -19,17 +18,16 @@ BARS = feature_kernels.synthetic_bars(2_000)
 def test_peers_compute_the_same_thirty_features(peer: str) -> None:
     pytest.importorskip(peer)
     contestant = {"pandas": pandas_features, "polars": polars_features, "bottleneck": bottleneck_features}[peer]
-    ours = compute_features(BARS, CORE, feature_kernels.TICK).values[300:]
-    theirs = contestant(BARS, feature_kernels.TICK)()[300:]
-    # Running sums in single steps lose digits that ours keep, most in a covariance near 0.
-    for j, name in enumerate(CORE.names):
-        off = np.abs(ours[:, j] - theirs[:, j])
-        assert np.quantile(off, 0.99) < 2e-3, name
+    ours, theirs = compute_features(BARS, CORE, feature_kernels.TICK).values, contestant(BARS, feature_kernels.TICK)()
+    features_agree(ours, theirs, peer, CORE.names)
+    theirs[::50, 7] += 1.0
+    with pytest.raises(RuntimeError, match=f"{peer} computes another {CORE.names[7]}: expected within 0.002, got 1 "):
+        features_agree(ours, theirs, peer, CORE.names)
 
 
 def test_the_rows_have_the_published_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_kernels, "synthetic_bars", lambda: BARS)
-    rows: list[dict[str, Any]] = feature_kernels.feature_rows(_medians, 1, with_peers=False)
+    rows: list[dict[str, Any]] = feature_kernels.feature_rows(1, with_peers=False)
     assert [row["work"] for row in rows] == ["rolling_features_30", "feature_step"]
     for row in rows:
         assert set(row) == {"work", "unit", "higher_is_better", "tapelab", "peers", "floor", "note"}

@@ -12,6 +12,7 @@ import pytest
 
 from tapelab.cli.bench import kernel_peers_apart, kernels, kernels_scaling
 from tapelab.cli.bench.kernel_peers import PythonBars, pandas_bars, polars_bars
+from tapelab.cli.bench.kernel_peers_agree import bars_agree
 from tapelab.common.errors import ConfigError
 from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.plain import compute_plain_bars
@@ -90,6 +91,21 @@ def test_a_tape_of_any_length_comes_in_order_and_in_pieces() -> None:
     assert (whole.price[20_000:40_000] == TAPE.price).all()
 
 
+@pytest.mark.parametrize("spec", [SPEC, BarSpec("volume", 900.0), BarSpec("dollar", 1e8)])
+def test_bars_are_compared_before_they_are_timed(spec: BarSpec) -> None:
+    ours = compute_plain_bars(TAPE, spec, kernels._ALWAYS, kernels._EVERY_TYPE)
+    theirs: dict[str, Any] = {"pandas": pandas_bars(TAPE, spec)(), "polars": polars_bars(TAPE, spec)()}
+    assert bars_agree(ours, theirs, TAPE, spec) == "outputs compared"
+    for name in ("close", "volume"):
+        other = ours.copy()
+        other[name][3] += 1
+        with pytest.raises(RuntimeError, match=rf"computes another {name} of {spec.kind}"):
+            bars_agree(other, theirs, TAPE, spec)
+    split = ours.copy()
+    split["day"][5:] += 1
+    assert bars_agree(split, theirs, TAPE, spec).startswith("outputs not compared: several days")
+
+
 def test_the_plain_python_peer_computes_the_same_bars() -> None:
     ours = compute_plain_bars(TAPE, BarSpec("volume", 900.0), kernels._ALWAYS, kernels._EVERY_TYPE, tape_ended=False)
     theirs = np.array(PythonBars(900.0).update(TAPE))
@@ -127,7 +143,8 @@ def test_an_environment_is_made_once_and_again_after_it_was_cut_short(
     kernel_peers_apart.install(tmp_path)
     assert sum("venv" in command for command in commands) == 3
     said = capsys.readouterr().err
-    assert "peers 1/2: nautilus: installing nautilus_trader==" in said
+    assert "peers 1/2: nautilus: making an environment" in said
+    assert " for nautilus_trader==" in said
     assert f"peers 1/2: nautilus is there, in {tmp_path / 'nautilus'}" in said
     kernel_peers_apart.install(tmp_path)
     assert len(commands) == 6

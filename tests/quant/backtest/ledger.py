@@ -23,7 +23,10 @@ class Fill(NamedTuple):
 
 
 class Ledger:
-    """Runs at once; its attributes are those of ``BacktestResult``, as lists."""
+    """Runs at once; its attributes are those of ``BacktestResult``, as lists.
+
+    ``wealth`` is the same profit by another way: cash, and the position at the mark.
+    """
 
     def __init__(
         self, bars: list[dict[str, Any]], params: DecisionParams, costs: CostModel, lots: float, frictions: Frictions
@@ -41,6 +44,7 @@ class Ledger:
         self.equity: list[float] = []
         self.drawdown: list[float] = []
         self.trades: list[dict[str, Any]] = []
+        self.cash, self.wealth = 0.0, list[float]()
         self.fees = self.spread = self.slippage = self.turnover = self.peak = 0.0
         self.day_net: dict[int, float] = {}
         for i in range(len(bars)):
@@ -98,6 +102,7 @@ class Ledger:
                 fill = self._fill(i, change)
                 gross += change * (bar["price"] - fill.price)
                 paid = [abs(change) * part for part in (fill.fee, fill.half_spread, fill.slippage)]
+                self.cash -= (change * fill.price + sum(paid)) * scale
                 self.turnover += abs(change) * fill.price * scale
                 if self.position != 0.0:
                     self._close(fill, int(reason), scale)
@@ -117,6 +122,7 @@ class Ledger:
         self.net.append(net)
         self.net_return.append((gross - cost) / bar["price"])
         self.equity.append((self.equity[-1] if self.equity else 0.0) + net)
+        self.wealth.append(self.cash + self.position * bar["price"] * scale)
         self.peak = max(self.peak, self.equity[-1])
         self.drawdown.append(self.peak - self.equity[-1])
         self.day_net[bar["day"]] = self.day_net.get(bar["day"], 0.0) + net

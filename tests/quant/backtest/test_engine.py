@@ -1,20 +1,16 @@
-"""The backtest: by hand to the cent, and against a plain reference."""
+"""The backtest: by hand to the cent."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tapelab.quant.backtest.costs import CostModel
 from tapelab.quant.backtest.decision import DecisionParams, Reason
 from tapelab.quant.backtest.engine import run_backtest, sweep_thresholds
 from tapelab.quant.backtest.results import BacktestResult, max_drawdown, sortino
-from tests.quant.backtest.reference import backtest as reference_backtest
 
 SECOND = 1_000_000_000
 COSTS = CostModel(0.25, 0.0, 1.0, 0.25, 5.0, 0.2)  # five points a side, R$ 0.20 a point
@@ -139,63 +135,25 @@ def test_drawdown_starts_from_nothing_and_sortino_punishes_losses_alone() -> Non
     assert sortino(np.array([3.0, -1.0]), 1) == pytest.approx(1.0 / math.sqrt(0.5))
 
 
-bar = st.fixed_dictionaries(
-    {
-        "gap_s": st.integers(0, 40),
-        "move": st.integers(-4, 4),
-        "slip": st.integers(-2, 2),
-        "expected_return": st.sampled_from([0.0, 0.004, -0.004, 0.02, -0.02, math.nan]),
-        "usable": st.booleans() | st.just(True),
-        "new_day": st.sampled_from([False] * 7 + [True]),
-    }
-)
-
-
-def laid_out(raw: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    bars: list[dict[str, Any]] = []
-    ts, price, day = 0, 1_000.0, 0
-    for item in raw:
-        ts += item["gap_s"] * SECOND
-        price += 5.0 * item["move"]
-        day += item["new_day"]
-        bars.append(item | {"ts": ts, "price": price, "fill": price + 5.0 * item["slip"], "day": 20260105 + day})
-    for i, item in enumerate(bars):
-        item["session_end"] = i + 1 == len(bars) or bars[i + 1]["day"] != item["day"]
-        item["close"] = (
-            next(b["ts"] for b in bars[i:] if b.get("session_end") or b is bars[-1] or b["new_day"]) + SECOND
-        )
-    return bars
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    raw=st.lists(bar, min_size=1, max_size=40),
-    threshold=st.sampled_from([-1.0, 0.0, 0.005]),
-    cooldown_s=st.sampled_from([0, 15]),
-    max_hold_s=st.sampled_from([5, 60]),
-    flatten_s=st.sampled_from([0, 10]),
-    lots=st.sampled_from([1, 3]),
-)
-def test_the_fast_backtest_equals_the_plain_one(
-    raw: list[dict[str, Any]], threshold: float, cooldown_s: int, max_hold_s: int, flatten_s: int, lots: int
-) -> None:
-    bars = laid_out(raw)
-    params = DecisionParams(threshold, cooldown_s * SECOND, max_hold_s * SECOND, flatten_s * SECOND)
-    costs = CostModel(0.3, 1.5, 1.0, 0.5, 0.5, 0.2)
-    columns = [
-        [b[name] for b in bars]
-        for name in ("ts", "price", "fill", "day", "close", "session_end", "usable", "expected_return")
-    ]
-    fast = run_backtest(*columns, params, costs, lots)
-    plain = reference_backtest(bars, params, costs, lots)
-    assert fast.side.tolist() == plain["sides"]
-    assert np.cumsum(fast.net) == pytest.approx(plain["equity"], abs=1e-6)
-    got = [(t["entry_bar"], t["exit_bar"], t["side"]) for t in fast.trades]
-    assert got == [trade[:3] for trade in plain["trades"]]
-    assert fast.trades["gross"] == pytest.approx([t[3] for t in plain["trades"]], abs=1e-9)
-    assert fast.trades["cost"] == pytest.approx([t[4] for t in plain["trades"]], abs=1e-9)
-    assert fast.trades["net"].sum() == pytest.approx(fast.kpis.net_pnl, abs=1e-6)
-    swept = sweep_thresholds([threshold, 0.1], *columns, params, costs, lots)
-    assert swept.net_pnl[0] == pytest.approx(fast.kpis.net_pnl)
-    assert swept.net_return[0] == pytest.approx(fast.kpis.net_return)
-    assert swept.n_trades.tolist() == [fast.kpis.n_trades, 0]
+def test_ratios_are_annualised_by_the_trading_days_of_a_year() -> None:
+    price = [100.0, 101.0, 101.0, 103.0, 103.0, 102.0]
+    days = np.repeat([20260105, 20260106, 20260107], 2)
+    columns = (
+        np.arange(6) * SECOND,
+        price,
+        price,
+        days,
+        np.full(6, 10**15),
+        np.arange(6) % 2 == 1,
+        [True] * 6,
+        [9.0, 0.0] * 3,
+    )
+    weekdays = run_backtest(*columns, PARAMS, COSTS).kpis
+    every = run_backtest(*columns, PARAMS, COSTS, days_per_year=365).kpis
+    swept = sweep_thresholds([0.0], *columns, PARAMS, COSTS, days_per_year=365).kpis(0)
+    for name in ("sharpe_daily", "sortino_daily"):
+        assert getattr(every, name) == pytest.approx(getattr(weekdays, name) * math.sqrt(365 / 252))
+        assert getattr(swept, name) == getattr(every, name)
+    assert every.sharpe_trade == weekdays.sharpe_trade
+    with pytest.raises(ValueError, match="days_per_year: expected > 0, got 0"):
+        run_backtest(*columns, PARAMS, COSTS, days_per_year=0)

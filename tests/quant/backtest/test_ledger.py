@@ -57,6 +57,8 @@ def compare(
     plain = Ledger(bars, params, costs, lots, frictions)
     for name in ("side", "reason", "gross", "cost", "net", "net_return", "equity", "drawdown"):
         assert np.array_equal(getattr(fast, name), np.array(getattr(plain, name)), equal_nan=True), name
+    # The same profit by another way: what was paid and received, and what is held.
+    assert fast.equity == pytest.approx(plain.wealth, rel=1e-9, abs=1e-6)
     assert fast.days.tolist() == list(plain.day_net)
     assert fast.day_net.tolist() == list(plain.day_net.values())
     assert len(fast.trades) == len(plain.trades)

@@ -78,6 +78,28 @@ def test_a_market_order_trades_at_the_first_print_after_its_arrival() -> None:
     assert kpis.net_pnl == pytest.approx(36.0)
     # Asked were 100,000 and 100,110: 13.75 and 3.75 points short, twice R$ 0.20.
     assert result.orders.shortfall == pytest.approx(7.0)
+    assert result.orders.fills_at_last_print == 1
+
+
+def test_a_market_order_takes_the_next_print_as_the_middle_whichever_side_it_is_of() -> None:
+    tape = [(0, 100_000, 1, BUY), (2, 100_010, 1, BUY), (9, 100_000, 1, BUY)]
+    bought = run(tape, {0: 0.01, 2: 0.0}, policy=OrderPolicy(), spread=[10.0, 10.0])
+    tape[1] = (2, 100_010, 1, SELL)
+    other = run(tape, {0: 0.01, 2: 0.0}, policy=OrderPolicy(), spread=[10.0, 10.0])
+    # Half the spread of 10 and a slippage of 1.25 beyond the print.
+    assert told(bought, "got")[0] == told(other, "got")[0] == (100_016.25,)
+
+
+def test_ratios_of_days_are_annualised_as_bar_by_bar() -> None:
+    tape = Tape(3)
+    rows = np.arange(9, 900, 10)
+    prints = prints_of(tape.tick_ts, tape.tick_price, np.ones(900), np.zeros(900))
+    columns = rows, tape.ts, tape.price, tape.day, tape.close, tape.end, tape.usable, tape.expected
+    weekdays, every = (
+        run_on_prints(prints, *columns, TAPE_PARAMS, COSTS, days_per_year=year).result.kpis for year in (252, 365)
+    )
+    assert every.sharpe_daily == pytest.approx(weekdays.sharpe_daily * math.sqrt(365 / 252))
+    assert every.sortino_daily == pytest.approx(weekdays.sortino_daily * math.sqrt(365 / 252))
 
 
 def test_a_passive_order_waits_for_its_queue_and_earns_half_the_spread() -> None:
@@ -345,6 +367,7 @@ def test_fills_come_after_the_arrival_but_for_the_last_print_of_a_session() -> N
     )
     fills = result.fills
     late = fills["filled_ts_ns"] <= fills["arrived_ts_ns"]
+    assert result.orders.fills_at_last_print == late.sum()
     assert (fills["reason"][late] == Reason.SESSION_END).all()
     assert set(fills["print"][late]) <= {299, 599, 899}
     assert fills["maker"].any()
@@ -362,6 +385,7 @@ def test_no_bars_make_no_fills() -> None:
         ({"latency_s": -1.0}, "latency_ns: expected >= 0"),
         ({"ahead": -1.0}, "ahead: expected lots >= 0"),
         ({"lots": 0}, "position_lots: expected > 0"),
+        ({"days_per_year": 0}, "days_per_year: expected > 0"),
         ({"policy": OrderPolicy(True, 0)}, "patience_ns: expected > 0"),
         ({"frictions": Frictions(impact=1.0)}, "volatility: expected a column"),
         ({"volume": [1.0]}, r"volume: expected shape \(2,\) like ts_ns, got \(1,\)"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tapelab.common.serving.manifest import Calibration
 from tapelab.trainer import linear
@@ -51,6 +52,17 @@ UNIT = Calibration(slope=1.0)
 
 def slope(scores: np.ndarray, ret: np.ndarray, **changes: Any) -> float:
     return calibrate(scores, ret, np.full(len(ret), 0.25), config(**changes)).slope
+
+
+def test_a_calendar_of_every_weekday_annualises_by_365_days() -> None:
+    known = instruments()
+    sessions = {name: replace(session, weekdays=tuple(range(7))) for name, session in known.sessions.items()}
+    every = compute(loaded()[0], config(), replace(known, sessions=sessions))
+    for data, year in ((every, 365), (symbols()[0], 252)):
+        strategy = Strategy(Coin(), UNIT)
+        assert backtest_arguments(data, slice(0, 9), strategy, config())[1]["days_per_year"] == year
+        (period,) = backtest_period([data], strategy, config(), FIRST, LAST)
+        assert period.days_per_year == year
 
 
 def test_the_slope_is_least_squares_through_the_origin_and_never_negative() -> None:

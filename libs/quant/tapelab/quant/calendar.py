@@ -12,6 +12,8 @@ from tapelab.quant.holidays import RULES, SpecialDays
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_NS: Final = 1_000_000_000
 _MAX_CLOSED_DAYS: Final = 3_700  # a calendar that stays closed for ten years is a mistake
+#: Of markets that close at weekends; ``SessionCalendar.days_per_year`` is a market's own.
+TRADING_DAYS_PER_YEAR: Final = 252
 
 
 class Session(NamedTuple):
@@ -96,6 +98,11 @@ class SessionCalendar:
     def key(self) -> str:
         """Canonical text of the calendar: equal exactly where the sessions are configured equally."""
         return self._key
+
+    @property
+    def days_per_year(self) -> int:
+        """Trading days of a year, by which daily ratios are annualised: 365 where every weekday trades."""
+        return 365 if len(self._weekdays) == 7 else TRADING_DAYS_PER_YEAR
 
     def session_at(self, ts_ns: int) -> Session | None:
         """The session that contains an event time, ``None`` out of session."""

@@ -17,6 +17,7 @@ from tapelab.quant.backtest.costs import CostModel, Frictions
 from tapelab.quant.backtest.fills import fills_after_latency
 from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.rules import eligible
+from tapelab.quant.calendar import TRADING_DAYS_PER_YEAR
 from tapelab.quant.dtypes import TICK_COLUMNS, BarFlag
 from tapelab.quant.features import FeatureRows, compute_features
 from tapelab.quant.labels.fixed_horizon import Labels
@@ -41,6 +42,7 @@ class SymbolData(NamedTuple):
         costs: costs per side.
         frictions: what fills pay beyond them.
         timezone: the exchange's, IANA name.
+        days_per_year: trading days of its calendar.
         side: int8, what a meta-label's first rule takes; None for other labels.
         orders: where fills come print by print.
         spread: that fills cross, price units; None for the costs' own.
@@ -57,6 +59,7 @@ class SymbolData(NamedTuple):
     costs: CostModel
     frictions: Frictions = Frictions()
     timezone: str = "UTC"
+    days_per_year: int = TRADING_DAYS_PER_YEAR
     side: npt.NDArray[np.int8] | None = None
     orders: Orders | None = None
     spread: npt.NDArray[np.float64] | None = None
@@ -170,5 +173,6 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
         if config.backtest.by_ticks
         else None,
         timezone=instruments.sessions[instrument.session].timezone,
+        days_per_year=instruments.calendar(item.span.symbol).days_per_year,
         side=side,
     )

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from tapelab.common.experiments.config import SECOND_NS, ExperimentConfig
 from tapelab.common.sources.local_time import utc_offset_ns
 from tapelab.common.storage.ledger import History
-from tapelab.quant.backtest.results import TRADING_DAYS_PER_YEAR, max_drawdown, sortino
+from tapelab.quant.backtest.results import max_drawdown, sortino
+from tapelab.quant.calendar import TRADING_DAYS_PER_YEAR
 from tapelab.quant.metrics.trading import Slices, by_key, hit_rate, hour_of_day, return_by_score, weekday
 from tapelab.quant.validation.block_length import automatic_block_length
 from tapelab.quant.validation.bootstrap import stationary_bootstrap_sharpe_ci
@@ -177,6 +178,8 @@ def _profit(periods: Sequence[SymbolPeriod], blocks: Floats, config: ExperimentC
     traded = sum(int(np.abs(np.diff(period.result.side.astype(np.int64), prepend=0)).sum()) for period in periods)
     _, of_day = np.unique(days, return_inverse=True)
     daily = np.bincount(of_day, weights=net).astype(np.float64)
+    # Days are those on which any symbol trades.
+    year = max((period.days_per_year for period in periods), default=TRADING_DAYS_PER_YEAR)
     length = automatic_block_length(blocks)
     interval = stationary_bootstrap_sharpe_ci(
         blocks, seed=config.model.seed, n_boot=config.gate.n_boot, mean_block=length
@@ -187,8 +190,8 @@ def _profit(periods: Sequence[SymbolPeriod], blocks: Floats, config: ExperimentC
         "n_trades": len(trades),
         "hit_rate": hit_rate(trades),
         "mean_trade_return": float(np.mean(trades)) if len(trades) else math.nan,
-        "sharpe_daily": sharpe(daily, periods_per_year=TRADING_DAYS_PER_YEAR),
-        "sortino_daily": sortino(daily, TRADING_DAYS_PER_YEAR),
+        "sharpe_daily": sharpe(daily, periods_per_year=year),
+        "sortino_daily": sortino(daily, year),
         "max_drawdown": max_drawdown(net[np.argsort(ts, kind="stable")]),
         "lots_traded": traded,
         "lots_traded_daily": traded / len(daily) if len(daily) else math.nan,

@@ -15,6 +15,7 @@ from tapelab.quant.backtest.costs import round_trip_cost_fractions
 from tapelab.quant.backtest.engine import run_backtest, sweep_thresholds
 from tapelab.quant.backtest.print_engine import PrintBacktest
 from tapelab.quant.backtest.results import BacktestResult
+from tapelab.quant.calendar import TRADING_DAYS_PER_YEAR
 from tapelab.quant.labels.meta import directed
 from tapelab.trainer.etl import SymbolData
 
@@ -54,7 +55,7 @@ class Strategy(NamedTuple):
 class SymbolPeriod(NamedTuple):
     """One symbol's backtest over one period.
 
-    ``ts_ns`` and ``day`` are those of its bars, ``timezone`` is its exchange's.
+    ``ts_ns`` and ``day`` are those of its bars, ``timezone`` and ``days_per_year`` are its exchange's.
     """
 
     symbol: str
@@ -62,6 +63,7 @@ class SymbolPeriod(NamedTuple):
     day: npt.NDArray[np.int32]
     result: BacktestResult
     timezone: str = "UTC"
+    days_per_year: int = TRADING_DAYS_PER_YEAR
 
 
 def calibrate(
@@ -109,7 +111,8 @@ def backtest_period(
         rows = rows_between(data, start_ns, end_ns)
         bars = data.bars[rows]
         result = backtest_rows(data, rows, strategy, config)[0]
-        periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result, data.timezone))
+        market = data.timezone, data.days_per_year
+        periods.append(SymbolPeriod(data.span.symbol, bars["ts_close_ns"], bars["day"], result, *market))
     return periods
 
 
@@ -165,6 +168,7 @@ def backtest_columns(
         "spread": None if data.spread is None else data.spread[rows],
         "volatility": np.sqrt(bars["realised_var"]),
         "volume": bars["volume"],
+        "days_per_year": data.days_per_year,
     }
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
-import time
-import venv
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.cli.bench import backtest_ticks, backtest_vectorbt
-from tapelab.cli.bench.kernels import _machine, _medians
+from tapelab.cli.bench import kernel_peers_apart as apart
+from tapelab.cli.bench.timing import machine, medians
+from tapelab.common.errors import ConfigError
 from tapelab.quant._numba import njit
 from tapelab.quant.backtest.costs import CostModel, one_side_costs
 from tapelab.quant.backtest.decision import DecisionParams
@@ -34,7 +33,6 @@ BARS_PER_DAY: Final = 5_000
 _SECOND: Final = 1_000_000_000
 _COSTS: Final = CostModel(0.25, 0.0, 1.0, 0.25, 5.0, 0.2)
 _PARAMS: Final = DecisionParams(1.6e-4, _SECOND, 30 * _SECOND, 60 * _SECOND)
-_INSTALL_S: Final = 600.0
 _RUN_S: Final = 600.0
 
 _A = npt.NDArray[Any]
@@ -90,7 +88,7 @@ def run(*, with_peers: bool = True, peer_python: str = "", ticks_peer_python: st
             ticks_peer = _Peer(ticks_peer_python, "") if ticks_peer_python else _make_peer(Path(folder), "hftbacktest")
         rows = [_row(k, n, peer, Path(folder)) for k, n in CASES]
         rows.append(backtest_ticks.row(*ticks_peer, Path(folder)))
-    return {"bench": "backtest", "machine": _machine(), "rows": rows}
+    return {"bench": "backtest", "machine": machine(), "rows": rows}
 
 
 def _row(k: int, n: int, peer: _Peer, folder: Path) -> dict[str, Any]:
@@ -105,7 +103,7 @@ def _row(k: int, n: int, peer: _Peer, folder: Path) -> dict[str, Any]:
         usable.view(np.int8),
         expected.view(np.int64),
     )
-    seconds = _medians(
+    seconds = medians(
         {
             "tapelab": lambda: sweep_thresholds(thresholds, *columns, _PARAMS, _COSTS, with_equity=True),
             "floor": lambda: [_fused_read(*read) for _ in range(k)],
@@ -159,15 +157,7 @@ def _measure(
 
 def _make_peer(folder: Path, package: str) -> _Peer:
     """A throw-away environment with a package."""
-    started = time.monotonic()
     try:
-        venv.create(folder / package, with_pip=True)
-        python = folder / package / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        words = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        return _Peer("", f"no environment for {package} after {time.monotonic() - started:.0f} s: {error}")
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return _Peer("", f"{package} could not be installed: {last}")
-    return _Peer(str(python), "")
+        return _Peer(str(apart.make(folder, package, (package,))), "")
+    except ConfigError as error:
+        return _Peer("", str(error))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.cli.bench import backtest_hftbacktest
-from tapelab.cli.bench.kernels import _medians
+from tapelab.cli.bench.timing import medians
 from tapelab.quant._numba import njit
 from tapelab.quant.backtest.costs import CostModel
 from tapelab.quant.backtest.decision import DecisionParams
@@ -155,7 +155,7 @@ def row(python: str, reason: str, folder: Path) -> dict[str, Any]:
     some = tape(PRINTS)
     orders = orders_on(some)
     columns = some.ts, some.price.view(np.int64), some.volume.view(np.int64), some.side.astype(np.int64)
-    seconds = _medians(
+    seconds = medians(
         {"tapelab": lambda: backtest(some, orders), "floor": lambda: _fused_read(*columns)},
         ROUNDS,
     )

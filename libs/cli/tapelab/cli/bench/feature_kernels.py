@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
 
 from tapelab.cli.bench.feature_peers import bottleneck_features, pandas_features, polars_features
+from tapelab.cli.bench.kernel_peers_agree import features_agree
+from tapelab.cli.bench.timing import Run, medians
 from tapelab.quant._numba import njit
 from tapelab.quant.dtypes import BAR_DTYPE, TRAILING_WINDOWS
 from tapelab.quant.features import FEATURE_SETS, FeatureBank, compute_features
@@ -20,9 +21,6 @@ STEPS: Final = 300
 _WARM: Final = 300
 SEED: Final = 20_240_611
 TICK: Final = 0.5
-
-Run = Callable[[], Any]
-Timer = Callable[[Mapping[str, Run], int], dict[str, float]]
 
 _PEERS: Final = {"pandas": pandas_features, "polars": polars_features, "bottleneck": bottleneck_features}
 _DAY_NS: Final = 86_400_000_000_000
@@ -70,20 +68,22 @@ def _write(bars: Any, out: Any) -> None:
             out[i, j] = value
 
 
-def feature_rows(timer: Timer, rounds: int, *, with_peers: bool = True) -> list[dict[str, Any]]:
+def feature_rows(rounds: int, *, with_peers: bool = True) -> list[dict[str, Any]]:
     """The rows ``rolling_features_30`` and ``feature_step``.
 
     Args:
-        timer: median seconds of each contestant, in turns.
         rounds: turns.
         with_peers: false leaves the peers out; their figures are null.
+
+    Raises:
+        RuntimeError: a peer computes other features.
     """
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     bars = synthetic_bars()
-    return [_batch_row(timer, rounds, bars, with_peers=with_peers), _step_row(timer, bars)]
+    return [_batch_row(rounds, bars, with_peers=with_peers), _step_row(bars)]
 
 
-def _batch_row(timer: Timer, rounds: int, bars: Any, *, with_peers: bool) -> dict[str, Any]:
+def _batch_row(rounds: int, bars: Any, *, with_peers: bool) -> dict[str, Any]:
     core = FEATURE_SETS["core"]
     out = np.empty((len(bars), len(core.specs)), np.float32)
     runs: dict[str, Run] = {
@@ -94,9 +94,10 @@ def _batch_row(timer: Timer, rounds: int, bars: Any, *, with_peers: bool) -> dic
     for name, peer in _PEERS.items():
         if with_peers and find_spec(name) is not None:
             runs[name] = peer(bars, TICK)
+            features_agree(compute_features(bars, core, TICK).values, runs[name](), name, core.names)
         elif with_peers:
             missing.append(f"{name} is not installed")
-    rates = {name: round(len(bars) / took / 1e6, 4) for name, took in timer(runs, rounds).items()}
+    rates = {name: round(len(bars) / took / 1e6, 4) for name, took in medians(runs, rounds).items()}
     left_out = "; ".join(missing) if with_peers else "peers left out by --without-peers"
     return {
         "work": "rolling_features_30",
@@ -110,7 +111,7 @@ def _batch_row(timer: Timer, rounds: int, bars: Any, *, with_peers: bool) -> dic
     }
 
 
-def _step_row(timer: Timer, bars: Any) -> dict[str, Any]:
+def _step_row(bars: Any) -> dict[str, Any]:
     together, alone = FeatureBank(FEATURE_SETS["core"]), FeatureBank(FEATURE_SETS["core"])
     # Every other symbol has another tick size.
     symbols = np.array([together.add(TICK * (1 + k % 2)) for k in range(SYMBOLS)])
@@ -126,7 +127,7 @@ def _step_row(timer: Timer, bars: Any) -> dict[str, Any]:
         bank.update(bars[start : start + len(numbers)], numbers)
 
     runs = {"tapelab": lambda: step("together", together, symbols), "alone": lambda: step("alone", alone, first)}
-    took = timer(runs, STEPS)
+    took = medians(runs, STEPS)
     return {
         "work": "feature_step",
         "unit": "us/symbol row",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ PACKAGES: Final = {"nautilus": ("nautilus_trader==1.221.0",), "mlfinpy": ("mlfin
 PRINTS: Final = 200_000
 ROUNDS: Final = 3
 
+_INSTALL_S: Final = 600.0
 _CHILD: Final = Path(__file__).with_name("kernel_peers_child.py")
 
 
@@ -44,12 +46,22 @@ def install(folder: Path) -> None:
             _say(f"{where} is there, in {home}")
             continue
         started = time.monotonic()
-        _say(f"{where}: making an environment in {home}")
-        _succeed(peer, home, [sys.executable, "-m", "venv", "--clear", str(home)])
-        _say(f"{where}: installing {', '.join(packages)}, which takes a minute or two")
-        _succeed(peer, home, [str(interpreter(folder, peer)), "-m", "pip", "install", "--quiet", *packages])
+        _say(f"{where}: making an environment in {home} for {', '.join(packages)}, which takes a minute or two")
+        make(folder, peer, packages)
         stamp.write_text(wanted, encoding="utf-8")
         _say(f"{where}: done in {time.monotonic() - started:.0f} s")
+
+
+def make(folder: Path, peer: str, packages: Sequence[str]) -> Path:
+    """Make one environment and install packages in it; its Python.
+
+    Raises:
+        ConfigError: it cannot be made or a package not be installed.
+    """
+    home, python = folder / peer, interpreter(folder, peer)
+    _succeed(peer, home, [sys.executable, "-m", "venv", "--clear", str(home)])
+    _succeed(peer, home, [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
+    return python
 
 
 def _say(line: str) -> None:
@@ -57,13 +69,17 @@ def _say(line: str) -> None:
 
 
 def _succeed(peer: str, home: Path, command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+        failed = (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed = str(error)
+    if failed:
         raise ConfigError(
             f"cannot make the environment of the peer {peer}",
             expected=f"{' '.join(command)} to succeed",
-            actual=(done.stderr.strip().splitlines() or ["no message"])[-1],
-            remedy=f"see whether packages can be installed here and remove {home}, or leave out --install-peers",
+            actual=failed,
+            remedy=f"see whether packages can be installed here and remove {home}, or leave the peer out",
         )
 
 

@@ -6,11 +6,7 @@ A further work is a file beside this one with a function that returns rows, call
 from __future__ import annotations
 
 import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +17,8 @@ from tapelab.cli.bench import kernel_peers_apart as apart
 from tapelab.cli.bench import kernels_scaling, label_kernels
 from tapelab.cli.bench.feature_kernels import feature_rows
 from tapelab.cli.bench.kernel_peers import PythonBars
+from tapelab.cli.bench.kernel_peers_agree import bars_agree
+from tapelab.cli.bench.timing import Run, machine, medians
 from tapelab.common.errors import ConfigError
 from tapelab.quant._numba import njit
 from tapelab.quant.bars.builder import BarBuilder
@@ -42,8 +40,6 @@ PEERS: Final = ("pandas", "polars")
 
 _ALWAYS: Final = SessionCalendar(timezone="UTC", open="00:00", close="24:00", weekdays=range(7))
 _EVERY_TYPE: Final = range(256)
-
-Run = Callable[[], Any]
 
 
 def synthetic_tape(n: int = TICKS, seed: int = SEED) -> Ticks:
@@ -120,19 +116,6 @@ def _reader(ticks: Ticks, *, plain: bool = False) -> Run:
     return (lambda: _fused_read_plain(*columns[:6])) if plain else (lambda: _fused_read(*columns))
 
 
-def _medians(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
-    """Median seconds of each, after one warm-up, in turns so that a slow moment hits all of them."""
-    for run in runs.values():
-        run()
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            taken[name].append(time.perf_counter() - started)
-    return {name: statistics.median(times) for name, times in taken.items()}
-
-
 def _check_peers() -> None:
     missing = [name for name in PEERS if find_spec(name) is None]
     if missing:
@@ -162,10 +145,11 @@ def _batch_row(
     runs: dict[str, Run] = {"tapelab": lambda: compute(ticks, spec, _ALWAYS, _EVERY_TYPE)}
     if with_peers:
         runs |= _peers(ticks, spec)
+        note += f"; {bars_agree(runs['tapelab'](), {name: runs[name]() for name in PEERS}, ticks, spec)}"
         if full:
             runs |= {f"{name} full": run for name, run in _peers(ticks, spec, full=True).items()}
     runs["floor"] = _reader(ticks, plain=not full)
-    seconds = _medians(runs, ROUNDS)
+    seconds = medians(runs, ROUNDS)
     rates = {name: round(ticks.n / took / 1e6, 3) for name, took in seconds.items()}
     others: dict[str, float | None] = dict.fromkeys(apart.PACKAGES)
     if with_peers:
@@ -204,9 +188,9 @@ def _stream_rows(spec: BarSpec, ticks: Ticks, *, with_peers: bool) -> list[dict[
         "floor": _stepper(lambda _, at: readers[at // CHUNK][0](), lambda: None, chunks),
         "full floor": _stepper(lambda _, at: readers[at // CHUNK][1](), lambda: None, chunks),
     }
-    figures = {name: took / CALLS * 1e6 for name, took in _medians(runs, max(len(chunks) // CALLS, 1)).items()}
+    figures = {name: took / CALLS * 1e6 for name, took in medians(runs, max(len(chunks) // CALLS, 1)).items()}
     if with_peers:
-        figures |= {name: took * 1e6 for name, took in _medians(_peers(chunks[0][0], spec), 50).items()}
+        figures |= {name: took * 1e6 for name, took in medians(_peers(chunks[0][0], spec), 50).items()}
     note = (
         f"median of {len(chunks) // CALLS} turns of {CALLS} calls; pandas and polars take one chunk and carry "
         "nothing; the floor is a call that reads the columns"
@@ -246,23 +230,6 @@ def _stepper(update: Callable[[Ticks, int], Any], begin: Run, chunks: list[tuple
     return step
 
 
-def _machine() -> dict[str, Any]:
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    except OSError:
-        model = f"{model} (no /proc/cpuinfo)"
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": version("numpy"),
-        "numba": version("numba"),
-    }
-
-
 def run(
     tape: str | None, *, with_peers: bool = True, peers_env: Path = apart.DEFAULT_FOLDER, install_peers: bool = False
 ) -> dict[str, Any]:
@@ -280,6 +247,7 @@ def run(
     Raises:
         ConfigError: a peer is not installed, or its environment cannot be made.
         SourceError: the tape cannot be read.
+        RuntimeError: a peer computes other bars, features or touches.
     """
     if with_peers:
         _check_peers()
@@ -301,7 +269,7 @@ def run(
 
     return {
         "bench": "kernels",
-        "machine": _machine() | {"polars_threads": _polars_threads() if with_peers else None},
+        "machine": machine() | {"polars_threads": _polars_threads() if with_peers else None},
         "rows": [
             batch("tick_bars", BarSpec("tick", PRINTS_PER_BAR), plain),
             batch("volume_bars", volume, plain),
@@ -309,7 +277,7 @@ def run(
             batch("volume_bars_full", volume, whole, full=True),
             *_stream_rows(volume, ticks, with_peers=with_peers),
             *kernels_scaling.rows(ticks, volume),
-            *feature_rows(_medians, ROUNDS, with_peers=with_peers),
+            *feature_rows(ROUNDS, with_peers=with_peers),
             *label_kernels.rows(with_peers=with_peers, peers_env=peers_env),
         ],
     }

@@ -6,11 +6,8 @@ closes alone, so it is given bars whose high and low are their close, in its own
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.cli.bench import kernel_peers_apart as apart
+from tapelab.cli.bench.timing import Run, medians
 from tapelab.quant._numba import njit
 from tapelab.quant.labels.first_touch import Touches, first_touch
 
@@ -33,7 +31,6 @@ _SEED: Final = 20_240_612
 _PART: Final = 8_192
 
 Float64 = npt.NDArray[np.float64]
-Run = Callable[[], Any]
 
 
 def walk(n: int) -> tuple[Float64, Float64, Float64]:
@@ -103,18 +100,6 @@ def _read(high: Any, low: Any, close: Any) -> int:
     return total
 
 
-def _rates(runs: dict[str, tuple[Run, int]], rounds: int) -> dict[str, float]:
-    """M labels/s of each: the median of some rounds taken in turns, after one that does not count."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name, (run, _) in runs.items():
-            started = time.perf_counter()
-            run()
-            if number:
-                taken[name].append(time.perf_counter() - started)
-    return {name: labels / statistics.median(taken[name]) / 1e6 for name, (_, labels) in runs.items()}
-
-
 def rows(*, with_peers: bool, peers_env: Path = apart.DEFAULT_FOLDER, n: int = BARS) -> list[dict[str, Any]]:
     """``triple_barrier_2s``, ``_5s`` and ``_10s``: barriers 2, 5 and 10 sigma of a bar away.
 
@@ -129,16 +114,16 @@ def rows(*, with_peers: bool, peers_env: Path = apart.DEFAULT_FOLDER, n: int = B
     for sigmas in WIDTHS:
         width = sigmas * SIGMA
         mine = ours(high, low, close, width)
-        runs: dict[str, tuple[Run, int]] = {
-            "tapelab": (lambda width=width: ours(high, low, close, width), n),  # type: ignore[misc]
-            "floor": (lambda: _read(*whole), n),
+        runs: dict[str, Run] = {
+            "tapelab": lambda width=width: ours(high, low, close, width),  # type: ignore[misc]
+            "floor": lambda: _read(*whole),
         }
         if with_peers:
             theirs = numpy_windows(high, low, close, width)
             if not (np.array_equal(mine.row, theirs.row) and np.array_equal(mine.side, theirs.side)):
                 raise RuntimeError(f"numpy_windows finds other touches at {sigmas} sigma")
-            runs["numpy_windows"] = (lambda width=width: numpy_windows(high, low, close, width), n)  # type: ignore[misc]
-        rates = _rates(runs, ROUNDS)
+            runs["numpy_windows"] = lambda width=width: numpy_windows(high, low, close, width)  # type: ignore[misc]
+        rates = {name: n / took / 1e6 for name, took in medians(runs, ROUNDS).items()}
         if python:
             rates["mlfinpy"] = mlfinpy_rate(python, close[:MLFINPY_BARS], width)
         note = f"{n} bars, H = {HORIZON}, barriers {sigmas} sigma away; rows and sides equal numpy_windows'"

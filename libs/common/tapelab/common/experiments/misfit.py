@@ -77,4 +77,5 @@ def _choices(struct: type[msgspec.Struct], steps: list[str | int]) -> list[str]:
         # What may be left out is a union with nothing.
         info = next((kind for kind in getattr(info, "types", ()) if hasattr(kind, "fields")), info)
         info = next(field.type for field in info.fields if field.encode_name == step)
+    info = next((kind for kind in getattr(info, "types", ()) if hasattr(kind, "values")), info)
     return [str(value) for value in info.values]

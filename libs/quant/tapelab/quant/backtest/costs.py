@@ -62,7 +62,7 @@ class Frictions(NamedTuple):
 
 
 #: A price this close to a tick lies on it, in ticks; the division by the tick size leaves less.
-_ON_TICK: Final = 1e-6
+ON_TICK: Final = 1e-6
 
 
 @njit
@@ -100,7 +100,7 @@ def fill_costs(
         slippage += price * volatility * (slippage_volatility + impact * math.sqrt(share))
     if round_to_tick:
         got = direction * (price + direction * (half + slippage)) / tick_size
-        slippage = direction * (direction * math.ceil(got - _ON_TICK) * tick_size - price) - half
+        slippage = direction * (direction * math.ceil(got - ON_TICK) * tick_size - price) - half
     return fee, half, slippage
 
 

@@ -10,11 +10,13 @@ import numpy.typing as npt
 from tapelab.quant._numba import njit
 from tapelab.quant.backtest.costs import CostModel, Frictions
 from tapelab.quant.backtest.decision import DecisionParams
-from tapelab.quant.backtest.kernel import N_FIGURES, Figure, simulate
+from tapelab.quant.backtest.figures import N_FIGURES, Figure
+from tapelab.quant.backtest.kernel import simulate
 from tapelab.quant.backtest.layout import TRADE_COLUMNS, Market, Records, Settings
 from tapelab.quant.backtest.outlook import BLOCK, Outlook, look_out
 from tapelab.quant.backtest.results import TRADE_DTYPE, BacktestResult, Kpis, kpis_of
 from tapelab.quant.backtest.setup import Setup, refuse_missing_prices, set_up
+from tapelab.quant.calendar import TRADING_DAYS_PER_YEAR
 
 Floats = npt.NDArray[np.float64]
 
@@ -109,6 +111,7 @@ def run_backtest(
     spread: npt.ArrayLike | None = None,
     volatility: npt.ArrayLike | None = None,
     volume: npt.ArrayLike | None = None,
+    days_per_year: float = TRADING_DAYS_PER_YEAR,
 ) -> BacktestResult:
     """Trade one symbol's bars by the live decision rule.
 
@@ -134,12 +137,13 @@ def run_backtest(
             and negative ones count as none.
         volatility: of each bar, fraction of the price; needed by scaled slippage.
         volume: lots of each bar; needed by impact.
+        days_per_year: trading days of a year, > 0, by which the days' ratios are annualised.
 
     Raises:
         ValueError: shapes disagree, a price is not finite, or a column that the frictions need is missing.
     """
     columns = ts_ns, price, fill_price, day, session_close_ns, session_end, usable, expected_return
-    setup = set_up(columns, params, costs, position_lots, frictions, (spread, volatility, volume))
+    setup = set_up(columns, params, costs, position_lots, frictions, (spread, volatility, volume), days_per_year)
     records = _records(len(setup.market.ts_ns))
     run = _run(setup, np.array([params.threshold], np.float64), True, records)
     return BacktestResult(
@@ -170,6 +174,7 @@ def sweep_thresholds(
     spread: npt.ArrayLike | None = None,
     volatility: npt.ArrayLike | None = None,
     volume: npt.ArrayLike | None = None,
+    days_per_year: float = TRADING_DAYS_PER_YEAR,
     with_equity: bool = False,
 ) -> SweepResult:
     """Backtest once per threshold, ``params.threshold`` aside; other arguments as :func:`run_backtest`.
@@ -177,7 +182,7 @@ def sweep_thresholds(
     Every figure, and the equity where it is asked for, equals that of a single run to the bit.
     """
     columns = ts_ns, price, fill_price, day, session_close_ns, session_end, usable, expected_return
-    setup = set_up(columns, params, costs, position_lots, frictions, (spread, volatility, volume))
+    setup = set_up(columns, params, costs, position_lots, frictions, (spread, volatility, volume), days_per_year)
     grid = np.ascontiguousarray(thresholds, np.float64)
     run = _run(setup, grid, with_equity)
     return SweepResult(

@@ -10,8 +10,6 @@ without branches; the loop then runs from mark to mark.
 
 from __future__ import annotations
 
-import math
-from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
@@ -19,34 +17,11 @@ import numpy as np
 from tapelab.quant._numba import njit
 from tapelab.quant.backtest.costs import fill_costs, round_trip_cost_fraction
 from tapelab.quant.backtest.decision import NEVER_NS, Reason, decide
+from tapelab.quant.backtest.figures import write_figures
 from tapelab.quant.backtest.layout import Market, Records, Settings, fill, grown, record_quiet, record_trade
 from tapelab.quant.backtest.outlook import BLOCK, Outlook, find_stops, find_stops_at_once, next_stop, timed_out
-from tapelab.quant.backtest.ratios import downside_ratio_of, ratio_of
 
-TRADING_DAYS_PER_YEAR: Final = 252
-
-
-class Figure(IntEnum):
-    """Where a key figure stands in a row of the kernel's output."""
-
-    NET_PNL = 0
-    GROSS_PNL = 1
-    FEES = 2
-    SPREAD = 3
-    SLIPPAGE = 4
-    NET_RETURN = 5
-    N_TRADES = 6
-    HIT_RATE = 7
-    SHARPE_DAILY = 8
-    SHARPE_TRADE = 9
-    SORTINO_DAILY = 10
-    MAX_DRAWDOWN = 11
-    TURNOVER = 12
-
-
-N_FIGURES: Final = len(Figure)
 _EDGE: Final = int(Reason.EDGE)
-_YEAR: Final = math.sqrt(TRADING_DAYS_PER_YEAR)
 
 
 @njit
@@ -105,7 +80,7 @@ def simulate(
         equity_out: length n, or 0 where the equity is not asked for.
         trades: f64 ``(room, TRADE_COLUMNS)``, or ``(room, 1)`` for the net alone.
         day_net: scratch, shape ``(d,)``; holds the days' net profit afterwards.
-        figures: row of :class:`Figure`.
+        figures: row of ``figures.Figure``.
 
     Returns:
         ``trades``, or a larger table with the same rows; and whether all prices that were looked at are finite.
@@ -287,13 +262,20 @@ def simulate(
                     records.net_return[i] = net_return
                 i += 1
         day_net[d] = day_sum
-    n_days = len(day_start) - 1
-    figures[0], figures[1] = equity, gross_sum
-    figures[2], figures[3], figures[4] = fee_sum, spread_sum, slippage_sum
-    figures[5], figures[6] = return_sum, n_trades
-    figures[7] = wins / n_trades if n_trades > 0 else math.nan
-    figures[8] = ratio_of(day_net, n_days) * _YEAR
-    figures[9] = ratio_of(trades[:, 0], n_trades)
-    figures[10] = downside_ratio_of(day_net, n_days) * _YEAR
-    figures[11], figures[12] = drawdown, turnover
+    write_figures(
+        figures,
+        day_net,
+        trades[:, 0],
+        n_trades,
+        wins,
+        settings.days_per_year,
+        equity,
+        gross_sum,
+        fee_sum,
+        spread_sum,
+        slippage_sum,
+        return_sum,
+        drawdown,
+        turnover,
+    )
     return trades, finite

@@ -42,6 +42,7 @@ class Settings(NamedTuple):
     costs: CostModel
     frictions: Frictions
     lots: float
+    days_per_year: float
 
 
 class Records(NamedTuple):

@@ -11,6 +11,10 @@ Assumptions, all from prints alone:
 - *Advance*. Only prints at our price against us move the queue: cancellations ahead cannot be seen and count
   as none. This is the risk-averse model; the position in the queue and its worth are those of Moallemi and Yuan,
   "A model for queue position valuation in a limit order book" (2016).
+- *Market orders*. They trade at the next print as if it were the middle of the quotes, as bar by bar: half the
+  spread and slippage come on top, whichever side the print is of. Against the quotes above that is half a spread
+  too much at a print of the order's own side and half a spread too little at one of the other: too much where
+  orders follow the flow, by half a spread per lot at most. A passive order's reference is the middle of the quotes.
 - *Fill*. What a print trades beyond the queue fills the order, in parts if need be. A print through our price
   fills all that is left, at our price, whichever side crossed.
 """
@@ -21,11 +25,10 @@ import math
 from typing import Any, Final, NamedTuple
 
 from tapelab.quant._numba import njit
+from tapelab.quant.backtest.costs import ON_TICK
 
 #: Longer than any tape; its sum with any event time still fits 64 bits.
 FOREVER_NS: Final = 1 << 61
-#: A price this close to a tick lies on it, in ticks; the division by the tick size leaves less.
-_ON_TICK: Final = 1e-6
 
 
 class OrderPolicy(NamedTuple):
@@ -53,7 +56,7 @@ def passive_price(direction: int, print_price: float, print_side: int, width: fl
         width: the spread in price units, >= one tick.
     """
     price = print_price if print_side != direction else print_price - direction * width
-    return direction * math.floor(direction * price / tick_size + _ON_TICK) * tick_size
+    return direction * math.floor(direction * price / tick_size + ON_TICK) * tick_size
 
 
 @njit

@@ -11,12 +11,14 @@ import numpy.typing as npt
 from tapelab.quant.backtest.account import ACCOUNT, FILL_DTYPE, Book
 from tapelab.quant.backtest.costs import CostModel, Frictions, round_trip_cost_fractions
 from tapelab.quant.backtest.decision import DecisionParams
-from tapelab.quant.backtest.kernel import N_FIGURES
+from tapelab.quant.backtest.figures import N_FIGURES
 from tapelab.quant.backtest.orders import OrderPolicy
 from tapelab.quant.backtest.print_kernel import markout, simulate_prints
 from tapelab.quant.backtest.print_layout import BAR, COUNTS, MESSAGE, RESTING, ROW, SETTINGS, Run
 from tapelab.quant.backtest.prints import PRINT_DTYPE
 from tapelab.quant.backtest.results import TRADE_DTYPE, BacktestResult, kpis_of
+from tapelab.quant.backtest.setup import refuse_settings
+from tapelab.quant.calendar import TRADING_DAYS_PER_YEAR
 
 _WITHOUT = Frictions()
 _MARKET = OrderPolicy()
@@ -28,6 +30,8 @@ class OrderKpis(NamedTuple):
 
     Args:
         n_fills: of whole orders and of parts.
+        fills_at_last_print: those for which no print came between the arrival and the session's end, and which took
+            the session's last one, out before the order was there.
         n_passive: passive orders that came to rest, those that joined anew at another price among them.
         fill_ratio: lots filled passively over lots of passive orders.
         maker_share: lots filled passively over all lots filled.
@@ -39,6 +43,7 @@ class OrderKpis(NamedTuple):
     """
 
     n_fills: int
+    fills_at_last_print: int
     n_passive: int
     fill_ratio: float
     maker_share: float
@@ -83,6 +88,7 @@ def run_on_prints(
     spread: npt.ArrayLike | None = None,
     volatility: npt.ArrayLike | None = None,
     volume: npt.ArrayLike | None = None,
+    days_per_year: float = TRADING_DAYS_PER_YEAR,
 ) -> PrintBacktest:
     """Trade one symbol's bars by the live decision rule, with orders that meet its prints.
 
@@ -95,7 +101,7 @@ def run_on_prints(
         prints: those that count (``prints.prints_of``).
         last_print: row of each bar's last print, shape ``(n,)``, non-decreasing.
         ts_ns, price, day, session_close_ns, session_end, usable, expected_return, params, costs, position_lots,
-            frictions, spread, volatility, volume: as in ``engine.run_backtest``.
+            frictions, spread, volatility, volume, days_per_year: as in ``engine.run_backtest``.
         policy: how orders are worked.
         latency_ns: from decision to market, >= 0; one for all, or one per bar.
         ahead: lots before a passive order that joins the best price, >= 0, inf where it is never reached; one for
@@ -108,7 +114,7 @@ def run_on_prints(
     run, days = _set_up(
         prints,
         (last_print, ts_ns, price, day, session_close_ns, session_end, usable, expected_return, latency_ns, ahead),
-        (params, costs, frictions, policy, position_lots),
+        (params, costs, frictions, policy, position_lots, days_per_year),
         (spread, volatility, volume),
     )
     n = len(run.bars)
@@ -167,7 +173,7 @@ def _set_up(
     prints: npt.NDArray[np.void], columns: tuple[npt.ArrayLike, ...], settings: tuple[Any, ...], extra: tuple[Any, ...]
 ) -> tuple[Run, npt.NDArray[np.int32]]:
     """Rows of the kernel's types and each bar's day, and everything refused that the kernel must not meet."""
-    params, costs, frictions, policy, lots = settings
+    params, costs, frictions, policy, lots, days_per_year = settings
     shape = np.shape(columns[1])
     names = ("last_print", "ts_ns", "price", "day", "session_close_ns", "session_end", "usable", "expected_return")
     given = dict(zip((*names, "latency_ns", "ahead"), columns, strict=True))
@@ -193,13 +199,9 @@ def _set_up(
     for name, good, expected in checks:
         if not good.all():
             raise ValueError(f"{name}: expected {expected}, got {bars[name][~good][0]}")
-    for name, value in (("position_lots", lots), ("patience_ns", policy.patience_ns)):
-        if not value > 0:
-            raise ValueError(f"{name}: expected > 0, got {value}")
-    if (frictions.slippage_volatility or frictions.impact) and extra[1] is None:
-        raise ValueError("volatility: expected a column, as slippage scales with it, got none")
-    if frictions.impact and extra[2] is None:
-        raise ValueError("volume: expected a column, as impact scales with it, got none")
+    refuse_settings(lots, days_per_year, frictions, given)
+    if not policy.patience_ns > 0:
+        raise ValueError(f"patience_ns: expected > 0, got {policy.patience_ns}")
     if prints.dtype != PRINT_DTYPE:
         raise ValueError(f"prints: expected rows of prints_of, got {prints.dtype}")
     _check_rows(prints, bars)
@@ -207,7 +209,7 @@ def _set_up(
     for part in (params, costs, frictions, policy):
         for name, value in part._asdict().items():
             rules[name] = value
-    rules["lots"] = lots
+    rules["lots"], rules["days_per_year"] = lots, days_per_year
     return Run(bars, prints, rules[0]), days
 
 
@@ -235,6 +237,7 @@ def _order_kpis(run: Run, fills: npt.NDArray[np.void], counts: Any) -> OrderKpis
     marked = [markout(run.prints, fills, horizon_s * SECOND_NS) for horizon_s in (1, 10)]
     return OrderKpis(
         n_fills=len(fills),
+        fills_at_last_print=int(np.count_nonzero(fills["filled_ts_ns"] <= fills["arrived_ts_ns"])),
         n_passive=int(counts["passive_orders"]),
         fill_ratio=ratio(counts["maker_lots"], counts["passive_lots"]),
         maker_share=ratio(counts["maker_lots"], counts["maker_lots"] + counts["taker_lots"]),

@@ -7,22 +7,19 @@ arrival.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 from tapelab.quant._numba import njit
 from tapelab.quant.backtest.account import Book
 from tapelab.quant.backtest.decision import NEVER_NS, Reason, decide
-from tapelab.quant.backtest.kernel import TRADING_DAYS_PER_YEAR
+from tapelab.quant.backtest.figures import write_figures
 from tapelab.quant.backtest.print_layout import Run
 from tapelab.quant.backtest.prints import first_later
-from tapelab.quant.backtest.ratios import downside_ratio_of, ratio_of
 from tapelab.quant.backtest.venue import pass_until
 
 _EDGE: Final = int(Reason.EDGE)
 _SESSION_END: Final = int(Reason.SESSION_END)
 _GAP: Final = int(Reason.GAP)
-_YEAR: Final = math.sqrt(TRADING_DAYS_PER_YEAR)
 
 
 @njit
@@ -53,7 +50,7 @@ def simulate_prints(
         out: ``ROW`` per bar.
         mail: ``MESSAGE``, scratch of a row per bar; ``day_net``: per day.
         account, order, counts: an ``ACCOUNT``, a ``RESTING`` and a ``COUNTS``, all zero.
-        figures: row of ``kernel.Figure``.
+        figures: row of ``figures.Figure``.
     """
     bars, rules, n = run.bars, run.settings, len(run.bars)
     scale = rules.lots * rules.multiplier
@@ -123,15 +120,22 @@ def simulate_prints(
             row.side, row.reason, row.gross, row.cost = side, reason, gross_money, paid_money
             row.net_return, row.equity = net_return, equity
         day_net[d] = day_sum
-    n_days, n_trades = len(day_start) - 1, account.n_trades
-    figures[0], figures[1] = equity, gross_sum
-    figures[2], figures[3], figures[4] = fee_sum, spread_sum, slippage_sum
-    figures[5], figures[6] = return_sum, n_trades
-    figures[7] = account.wins / n_trades if n_trades > 0 else math.nan
-    figures[8] = ratio_of(day_net, n_days) * _YEAR
-    figures[9] = ratio_of(book.trade_net, n_trades)
-    figures[10] = downside_ratio_of(day_net, n_days) * _YEAR
-    figures[11], figures[12] = drawdown, account.turnover
+    write_figures(
+        figures,
+        day_net,
+        book.trade_net,
+        account.n_trades,
+        account.wins,
+        rules.days_per_year,
+        equity,
+        gross_sum,
+        fee_sum,
+        spread_sum,
+        slippage_sum,
+        return_sum,
+        drawdown,
+        account.turnover,
+    )
 
 
 @njit

@@ -37,6 +37,7 @@ SETTINGS: Final = np.dtype(
         *((name, "?" if name == "round_to_tick" else "<f8") for name in Frictions._fields),
         *((name, "<i8" if name == "patience_ns" else "?") for name in OrderPolicy._fields),
         ("lots", "<f8"),  # of a full position
+        ("days_per_year", "<f8"),
     ]
 )
 
@@ -94,7 +95,7 @@ RESTING: Final = np.dtype(
     ]
 )
 
-#: Counts besides ``kernel.Figure``; lots and time are of passive orders and their fills.
+#: Counts besides ``figures.Figure``; lots and time are of passive orders and their fills.
 COUNTS: Final = np.dtype(
     [
         ("fills", "<i8"),

@@ -8,9 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.quant.backtest.kernel import TRADING_DAYS_PER_YEAR, Figure
-
-__all__ = ["TRADE_DTYPE", "TRADING_DAYS_PER_YEAR", "BacktestResult", "Kpis", "kpis_of", "max_drawdown", "sortino"]
+from tapelab.quant.backtest.figures import Figure
 
 #: A trade. Prices asked are the bars' closes at the decisions, prices (of the prints) come after the latency,
 #: prices got have half the spread and the slippage in them.
@@ -53,9 +51,11 @@ class Kpis(NamedTuple):
         net_return: sum of the bars' net returns, fractions of the price.
         n_trades: positions opened and closed.
         hit_rate: share of trades with a positive net profit.
-        sharpe_daily: mean over standard deviation of the days' net profit, times sqrt(252).
+        sharpe_daily: mean over standard deviation of the days' net profit, times the root of the
+            trading days of a year.
         sharpe_trade: mean over standard deviation of the trades' net profit, not scaled.
-        sortino_daily: mean over downside deviation (below zero) of the days, times sqrt(252).
+        sortino_daily: mean over downside deviation (below zero) of the days, times the root of the
+            trading days of a year.
         max_drawdown: deepest fall of the net equity below its running maximum (from 0), >= 0.
         turnover: notional of all fills.
     """

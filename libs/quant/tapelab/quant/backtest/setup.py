@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -66,6 +67,7 @@ def set_up(
     lots: float,
     frictions: Frictions,
     extra: tuple[npt.ArrayLike | None, ...],
+    days_per_year: float,
 ) -> Setup:
     """Check and lay out the arguments of ``engine.run_backtest``.
 
@@ -85,12 +87,7 @@ def set_up(
     for name, array in given.items():
         if array.shape != shape or array.ndim != 1:
             raise ValueError(f"{name}: expected shape {shape} like ts_ns, got {array.shape}")
-    if not lots > 0.0:
-        raise ValueError(f"position_lots: expected > 0, got {lots}")
-    if (frictions.slippage_volatility or frictions.impact) and "volatility" not in given:
-        raise ValueError("volatility: expected a column, as slippage scales with it, got none")
-    if frictions.impact and "volume" not in given:
-        raise ValueError("volume: expected a column, as impact scales with it, got none")
+    refuse_settings(lots, days_per_year, frictions, given)
     days = given.pop("day")
     day_start = _day_starts(days)
     none = np.empty(0)
@@ -111,8 +108,24 @@ def set_up(
             float(frictions.max_short),
         ),
         lots=float(lots),
+        days_per_year=float(days_per_year),
     )
     return Setup(market, settings, days[day_start[:-1]])
+
+
+def refuse_settings(lots: float, days_per_year: float, frictions: Frictions, given: Collection[str]) -> None:
+    """Refuse numbers out of their range, and frictions whose columns are not among those given.
+
+    Raises:
+        ValueError: one is.
+    """
+    for name, value in (("position_lots", lots), ("days_per_year", days_per_year)):
+        if not value > 0.0:
+            raise ValueError(f"{name}: expected > 0, got {value}")
+    if (frictions.slippage_volatility or frictions.impact) and "volatility" not in given:
+        raise ValueError("volatility: expected a column, as slippage scales with it, got none")
+    if frictions.impact and "volume" not in given:
+        raise ValueError("volume: expected a column, as impact scales with it, got none")
 
 
 def refuse_missing_prices(market: Market) -> None:

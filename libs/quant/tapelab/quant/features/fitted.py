@@ -14,15 +14,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tapelab.quant.features.lanes import RELATIVE_FLOOR
+from tapelab.quant.features.normalisers import NORMAL_IQR, NORMAL_MAD
 from tapelab.quant.features.spec import Normalisation
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
-#: As in ``normalisers``: quartile distance and median size of a normal distribution of deviation 1, and rounding.
-_NORMAL_IQR: Final = 1.3489795003921634
-_NORMAL_MAD: Final = 0.6744897501960817
-_RELATIVE_FLOOR: Final = 1e-9
 _QUARTILES: Final = (0.25, 0.5, 0.75)
 
 
@@ -63,11 +61,11 @@ def fit_scale(x: Matrix, modes: Sequence[Normalisation], *, robust: bool = False
         if robust:
             low, middle, high = np.quantile(column if level else np.abs(column), _QUARTILES)
             centre[j] = middle if level else 0.0
-            spread[j] = (high - low) / _NORMAL_IQR if level else middle / _NORMAL_MAD
+            spread[j] = (high - low) / NORMAL_IQR if level else middle / NORMAL_MAD
         else:
             centre[j] = column.mean() if level else 0.0
             spread[j] = np.sqrt(np.mean((column - centre[j]) ** 2))
-        if not spread[j] > _RELATIVE_FLOOR * abs(centre[j]):
+        if not spread[j] > RELATIVE_FLOOR * abs(centre[j]):
             spread[j] = 0.0
     return Scale(centre, spread)
 

@@ -22,8 +22,8 @@ _RANK: Final = int(NormaliserKind.RANK)
 _WINSOR: Final = int(NormaliserKind.WINSOR)
 _EWMA: Final = int(NormaliserKind.EWMA)
 #: Quartile distance, and median of absolute values, of a normal distribution of deviation 1.
-_NORMAL_IQR: Final = 1.3489795003921634
-_NORMAL_MAD: Final = 0.6744897501960817
+NORMAL_IQR: Final = 1.3489795003921634
+NORMAL_MAD: Final = 0.6744897501960817
 
 
 def normaliser_slots(normaliser: Normaliser) -> int:
@@ -107,9 +107,9 @@ def _robust(value: float, ordered: Slots, count: int, mode: int, clip: float) ->
     centre = 0.0
     if mode == _ZSCORE:
         centre = median
-        spread = (quantile(ordered, count, 0.75) - quantile(ordered, count, 0.25)) / _NORMAL_IQR
+        spread = (quantile(ordered, count, 0.75) - quantile(ordered, count, 0.25)) / NORMAL_IQR
     else:
-        spread = median / _NORMAL_MAD
+        spread = median / NORMAL_MAD
     if not spread > RELATIVE_FLOOR * abs(centre):
         return 0.0
     return min(clip, max(-clip, finite((value - centre) / spread)))

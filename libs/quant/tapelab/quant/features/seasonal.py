@@ -11,13 +11,14 @@ from tapelab.quant.day_context import BINS, DAYS, HELD, PAST, SUMMARY, session_b
 from tapelab.quant.features.rolling import Slots, finite
 from tapelab.quant.features.spec import FeatureSpec, Normalisation
 
-#: Seconds of the trailing window that is compared, and the bound of each log ratio.
+#: Seconds of the trailing window that is compared, or those since the session's open, and the bound of each log ratio.
 _WINDOW_S: Final = 300.0
 _BOUND: Final = 5.0
 
 _INTRADAY: Final = "Andersen & Bollerslev (1997), Intraday periodicity and volatility persistence, J. Empir. Finance 4"
 _HAR: Final = "Corsi (2009), A simple approximate long-memory model of realized volatility, J. Financial Econometrics 7"
 _SESSION: Final = ("ts_close_ns", "session_open_ns", "session_close_ns")
+_WINDOW: Final = "5 min, since the open where that is shorter"
 _PROFILE: Final = f"of the same {BINS}th of the session, mean of the last {DAYS} complete days or as many as there are"
 
 
@@ -33,23 +34,28 @@ def _against_days(name: str, inputs: tuple[str, ...], summary: str, source: str)
         normalisation=Normalisation.NONE,
         summary=summary,
         source=source,
+        revision=2,
     )
 
 
 SPECS: Final = (
     _against_days(
-        "seasonal_activity", ("n_5m", "n"), f"ln of the prints of 5 min, 60 added, against those {_PROFILE}", _INTRADAY
+        "seasonal_activity",
+        ("n_5m", "n"),
+        f"ln of the prints of {_WINDOW}, 60 added, against those {_PROFILE}",
+        _INTRADAY,
     ),
     _against_days(
         "seasonal_volatility",
         ("rv_5m", "realised_var", "close"),
-        f"ln of the realised variance of 5 min, a one-tick move per 30 s added, against that {_PROFILE}",
+        f"ln of the realised variance of {_WINDOW}, a one-tick move per 30 s added, against that {_PROFILE}",
         _INTRADAY,
     ),
     _against_days(
         "vol_vs_yesterday",
         ("rv_5m", "realised_var", "close"),
-        "ln of the realised variance of 5 min, a one-tick move per 30 s added, against the last complete day's mean",
+        f"ln of the realised variance of {_WINDOW}, a one-tick move per 30 s added, against the last complete day's "
+        "mean",
         _HAR,
     ),
 )
@@ -74,7 +80,9 @@ def seasonal_row(bar: Any, tick_size: float, context: Slots, raw: Slots) -> None
     for k in range(held):
         prints += context[at + k * SUMMARY]
         variance += context[at + k * SUMMARY + BINS]
-    part = _WINDOW_S * BINS / (held * length_s)
+    # The trailing window begins with the session, so early in it less than a whole one is to be expected.
+    window_s = min(_WINDOW_S, max(0.0, 1e-9 * float(bar.ts_close_ns - bar.session_open_ns)))
+    part = window_s * BINS / (held * length_s)
     floor = 10.0 * (tick_size / bar.close) * (tick_size / bar.close)
     recent = max(0.0, finite(bar.rv_5m)) + floor
     raw[0] = _log_ratio(max(0.0, finite(bar.n_5m)) + 60.0, prints * part + 60.0)
@@ -83,4 +91,4 @@ def seasonal_row(bar: Any, tick_size: float, context: Slots, raw: Slots) -> None
     newest = PAST + (held - 1) * SUMMARY + BINS
     for k in range(BINS):
         yesterday += context[newest + k]
-    raw[2] = _log_ratio(recent, yesterday * (_WINDOW_S / length_s) + floor)
+    raw[2] = _log_ratio(recent, yesterday * (window_s / length_s) + floor)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from tapelab.quant._numba import leaf
+from tapelab.quant.features.lanes import RELATIVE_FLOOR
 from tapelab.quant.features.rolling import (
     Slots,
     finite,
@@ -27,9 +28,6 @@ BANDS: Final = 20
 BAND_WIDTH: Final = 2.0  # standard deviations
 VWAP: Final = 20
 EXTREMES: Final = 60
-#: A spread this small against the mean is rounding, not variation.
-_RELATIVE_FLOOR: Final = 1e-9
-
 #: Slots: day's dollar and volume, average gain and loss, three exponential averages, then the rings.
 _FAST: Final = 4
 _SLOW: Final = 5
@@ -197,7 +195,7 @@ def technical_row(bar: Any, t: int, previous: float, slots: Slots, raw: Slots) -
     deviation = np.sqrt(max(0.0, bands[3]) / min(t + 1, BANDS))
     raw[5] = 0.0
     raw[6] = 0.0
-    if deviation > _RELATIVE_FLOOR * abs(mean):
+    if deviation > RELATIVE_FLOOR * abs(mean):
         raw[5] = finite((close - mean) / (BAND_WIDTH * deviation))
         raw[6] = ratio(2.0 * BAND_WIDTH * deviation, mean)
     raw[7] = finite(np.log(push_max(slots[_HIGH_AT:_LOW_AT], EXTREMES, t, finite(bar.high)) / close))
