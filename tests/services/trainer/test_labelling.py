@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tapelab.common.experiments.parts import LabelConfig
+from tapelab.quant.labels.triple_barrier import triple_barrier_bars
 from tapelab.trainer.cli import dataset_local, train_local
 from tapelab.trainer.dataset import pool, save_binary
 from tapelab.trainer.etl import compute
@@ -62,6 +63,20 @@ def test_a_horizon_may_count_trades() -> None:
         np.testing.assert_array_equal(pooled.ts_end_ns[pooled.symbol == index], symbol.labels.ts_end_ns[rows])
     fold = split(pooled, experiment)[0]
     assert run_fold(pooled, data, fold, experiment, 1, lambda: False).rounds >= 1
+
+
+def test_a_horizon_in_bars_looks_for_barriers_in_their_highs_and_lows() -> None:
+    experiment, data, pooled = made(kind="triple_barrier", horizon_bars=20, upper=6, lower=4, unit="bps")
+    for symbol in data:
+        n = len(symbol.bars)
+        theirs = triple_barrier_bars(symbol.bars, upper=np.full(n, 6e-4), lower=np.full(n, 4e-4), horizon_bars=20)
+        for mine, other in zip(symbol.labels, theirs, strict=True):
+            np.testing.assert_array_equal(mine, other)
+    assert 0.1 < pooled.moved.mean() <= 1.0
+    folds = split(pooled, experiment)
+    for fold in folds:
+        assert (pooled.ts_end_ns[fold.tune] < fold.test_start_ns - experiment.embargo_ns).all()
+    assert run_fold(pooled, data, folds[0], experiment, 1, lambda: False).rounds >= 1
 
 
 def test_events_choose_the_samples_and_nothing_that_is_traded() -> None:

@@ -68,6 +68,44 @@ def test_samples_are_the_bets_and_their_label_says_whether_they_earned() -> None
     assert all(known[s, r] == ret for s, r, ret in zip(pooled.symbol, pooled.row, pooled.ret, strict=True))
 
 
+@pytest.mark.parametrize("steps", [{}, {"horizon_trades": 400}, {"horizon_bars": 12}])
+def test_a_bet_may_end_at_its_own_profit_or_at_its_own_stop(steps: dict[str, int]) -> None:
+    far = {"bet": "barriers", "unit": "bps"} | steps
+    for upper, lower, sign in ((4.0, 1_000.0, 1.0), (1_000.0, 4.0, -1.0)):
+        label = LABEL | far | {"upper": upper, "lower": lower}
+        pooled = pool([compute(item, config(label=label), instruments()) for item in loaded()], config(label=label))
+        gain = pooled.side * pooled.ret
+        assert np.array_equal(pooled.up == 1, gain > 0.0)
+        # Whatever reached the near barrier won (or lost) by it, on either side; the rest ran out of time.
+        reached = sign * gain >= np.log1p(4e-4) * 0.99
+        assert {-1, 1} == set(pooled.side[reached].tolist())
+        if not steps:
+            early = pooled.ts_end_ns - pooled.ts_start_ns < config().horizon_ns + config().latency_ns
+            assert early.any()
+            assert reached[early].all()
+        if "horizon_bars" in steps:
+            # A profit over bars earns its barrier; nothing else can be as near to it.
+            near = np.abs(np.abs(gain[reached]) - 4e-4) < 1e-6
+            assert near.mean() > 0.5
+
+
+def test_barriers_of_bets_are_trained_on_and_idle_fields_are_refused() -> None:
+    label = LABEL | {"bet": "barriers", "upper": 3.0, "lower": 3.0}
+    data = [compute(item, config(label=label), instruments()) for item in loaded()]
+    pooled = pool(data, config(label=label))
+    assert run_fold(pooled, data, split(pooled, config(label=label))[0], config(label=label), 1, lambda: False).rounds
+    for idle in (
+        LABEL | {"upper": 3.0},
+        LABEL | {"horizon_bars": 5},
+        {"bet": "barriers"},
+        {"horizon_bars": 5},
+        {"kind": "triple_barrier", "horizon_bars": 5, "horizon_trades": 9},
+        label | {"timeout": "sign"},
+    ):
+        with pytest.raises(ConfigError, match="label: fields that kind"):
+            config(label=idle)
+
+
 def test_only_bets_are_traded_and_never_against_their_side() -> None:
     pooled = samples()
     fold = split(pooled, asked())[-1]

@@ -150,10 +150,11 @@ def compute(item: SymbolTicks, config: ExperimentConfig, instruments: Instrument
     tick_ts, tick_price = item.ticks.ts_event_ns[counts], item.ticks.price[counts]
     features = compute_features(bars, config.features, instrument.tick_size)
     costs = cost_model(symbol, config, instruments)
-    labelled: LabelledBars = label_bars(bars, tick_ts, tick_price, config, costs)
-    labels, side = labelled.labels, None
-    if config.label.primary is not None:
-        side = config.label.primary.side(features.values, config.features.names)
+    primary = config.label.primary
+    side = None if primary is None else primary.side(features.values, config.features.names)
+    labelled: LabelledBars = label_bars(bars, tick_ts, tick_price, config, costs, side)
+    labels = labelled.labels
+    if side is not None:
         judged = meta_labels(labels, side)
         # The label is the bet's; the return stays the price's, which the calibration and the deciles are about.
         labels = judged._replace(ret=np.where(judged.valid, labels.ret, np.nan))

@@ -14,7 +14,7 @@ from tapelab.quant.backtest.costs import CostModel, round_trip_cost_fractions
 from tapelab.quant.labels.events import cusum_events
 from tapelab.quant.labels.fixed_horizon import Labels, sign_of_return, sign_of_return_trades
 from tapelab.quant.labels.regression import regression_targets
-from tapelab.quant.labels.triple_barrier import triple_barrier_trades
+from tapelab.quant.labels.triple_barrier import triple_barrier_bars, triple_barrier_trades
 from tapelab.quant.labels.volatility import ewm_volatility
 from tapelab.quant.labels.weights import average_uniqueness, return_attribution, time_decay, to_mean_one
 
@@ -31,7 +31,12 @@ class LabelledBars(NamedTuple):
 
 
 def label_bars(
-    bars: npt.NDArray[np.void], tick_ts_ns: Int64, tick_price: Float64, config: ExperimentConfig, costs: CostModel
+    bars: npt.NDArray[np.void],
+    tick_ts_ns: Int64,
+    tick_price: Float64,
+    config: ExperimentConfig,
+    costs: CostModel,
+    side: npt.NDArray[np.int8] | None = None,
 ) -> LabelledBars:
     """Label every bar of a symbol by its eligible prints.
 
@@ -39,28 +44,44 @@ def label_bars(
         bars: ``BAR_DTYPE``, shape ``(n,)``.
         tick_ts_ns, tick_price: the eligible prints in tape order.
         costs: costs per side, for a regression's net target.
+        side: what a meta-label's first rule takes at each bar: the side on which a bet's profit lies.
     """
     label = config.label
     ts_close, session_close = bars["ts_close_ns"].copy(), bars["session_close_ns"].copy()
     close, day = bars["close"].copy(), bars["day"].copy()
-    wants_volatility = label.events == "cusum" or (label.kind == "triple_barrier" and label.unit == "volatility")
+    wants_volatility = label.events == "cusum" or (label.barriers and label.unit == "volatility")
     volatility = ewm_volatility(close, day, half_life=label.half_life) if wants_volatility else np.empty(0)
     n_trades, delay_ns = label.horizon_trades, config.latency_ns
     tape = ts_close, session_close, tick_ts_ns, tick_price
-    if label.kind == "triple_barrier":
+    if label.barriers:
         unit = np.full(len(bars), 1e-4)
         if label.unit == "volatility":
             # Prices that never move have no volatility, and a barrier at the entry itself is none.
             unit = np.where(volatility > 0.0, volatility, np.nan)
-        labels = triple_barrier_trades(
-            *tape,
-            upper=label.upper * unit,
-            lower=label.lower * unit,
-            horizon_ns=config.horizon_ns if n_trades is None else None,
-            n_trades=n_trades,
-            delay_ns=delay_ns,
-            timeout=label.timeout,
-        )
+        upper, lower = label.upper * unit, label.lower * unit
+        if side is not None:
+            # A short bet earns downwards.
+            upper, lower = np.where(side < 0, lower, upper), np.where(side < 0, upper, lower)
+        if label.horizon_bars is not None:
+            position = None if side is None else np.where(side < 0, -1, 1).astype(np.int8)
+            labels = triple_barrier_bars(
+                bars,
+                upper=upper,
+                lower=lower,
+                horizon_bars=label.horizon_bars,
+                side=position,
+                timeout=label.timeout,
+            )
+        else:
+            labels = triple_barrier_trades(
+                *tape,
+                upper=upper,
+                lower=lower,
+                horizon_ns=config.horizon_ns if n_trades is None else None,
+                n_trades=n_trades,
+                delay_ns=delay_ns,
+                timeout=label.timeout,
+            )
     elif n_trades is not None:
         labels = sign_of_return_trades(*tape, n_trades=n_trades, delay_ns=delay_ns)
     else:

@@ -137,7 +137,7 @@ def run_fold(
         strategy = calibrated(model, samples, fold.tune, config)
         # The tune period for trading ends where purging ended it, so no position reaches into the test.
         end_ns = fold.test_start_ns - config.horizon_ns - config.latency_ns - config.embargo_ns
-        if config.label.horizon_trades is not None:
+        if config.label.in_steps:
             end_ns = int(samples.ts_start_ns[fold.tune].max()) + 1
         return strategy._replace(threshold=choose_threshold(symbols, strategy, config, fold.tune_start_ns, end_ns))
 

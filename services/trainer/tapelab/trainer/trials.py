@@ -89,6 +89,9 @@ def config_digest(config: ExperimentConfig, spans: Sequence[Span]) -> str:
         del tried["normaliser"]
     if config.label.primary is None:
         del tried["label"]["primary"]
+    for field, default in (("bet", "horizon"), ("horizon_bars", None)):
+        if tried["label"][field] == default:
+            del tried["label"][field]
     if config.backtest == BacktestConfig():
         del tried["backtest"]
     # More figures about the same model are no other model.

@@ -33,8 +33,10 @@ LABELS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "sign_return", "horizon_trades": 50},
     {"kind": "triple_barrier", "horizon_s": 60, "upper": 3, "lower": 3, "events": "cusum", "event_threshold": 1},
     {"kind": "triple_barrier", "horizon_trades": 200, "upper": 10, "lower": 10, "unit": "bps", "timeout": "sign"},
+    {"kind": "triple_barrier", "horizon_bars": 20, "upper": 3, "lower": 3},
     {"kind": "regression", "horizon_s": 30, "target": "net"},
     {"kind": "meta", "horizon_s": 30, "primary": {"feature": "flow_ewma_20", "threshold": 0.5}},
+    {"kind": "meta", "horizon_s": 60, "bet": "barriers", "primary": {"feature": "flow_ewma_20", "threshold": 0.4}},
 )
 
 
@@ -107,5 +109,4 @@ def check_leakage(config_path: Path | None, module_path: Path | None, settings: 
 def _named(config: ExperimentConfig) -> str:
     """A label in few words: its kind and horizon."""
     label = config.label
-    horizon = f"{label.horizon_s:g}s" if label.horizon_trades is None else f"{label.horizon_trades} trades"
-    return f"{label.kind} {horizon}"
+    return f"{label.kind} {label.reach}"

@@ -91,7 +91,7 @@ def backtest(
     loaded = asyncio.run(read_tape(config, instruments, source, symbol or (), report))
     settings = Settings(threshold, latency, traded)
     done = [backtest_model(manifest, store, item, instruments, settings) for item in loaded]
-    settled = {
+    settled: dict[str, Any] = {
         "model_id": manifest.model_id,
         "digest": manifest.digest,
         "tape": tape,

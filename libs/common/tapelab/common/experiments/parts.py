@@ -69,20 +69,23 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``triple_barrier``: which of two barriers is reached within that horizon, ``upper`` and ``lower`` away in
     ``unit`` (multiples of a bar's ``volatility``, whose half-life is ``half_life`` bars, or ``bps``); where
     neither is, ``timeout`` says whether the label is 0 (such rows calibrate but do not train) or the sign of
-    the return. ``regression``: the return itself, as ``target``: a log return, ticks, or what the costs leave.
-    ``meta``: whether the side that the rule ``primary`` takes earns over the horizon; a model learns which of its
-    bets to take, and never bets otherwise.
+    the return. With ``horizon_bars`` barriers are looked for in the highs and lows of so many bars, from the bar's
+    close, instead of in the prints after the latency. ``regression``: the return itself, as ``target``: a log return,
+    ticks, or what the costs leave. ``meta``: whether the side that the rule ``primary`` takes earns over the horizon;
+    a model learns which of its bets to take, and never bets otherwise. With ``bet: barriers`` a bet ends at its
+    profit, ``upper`` away on its side, or at its stop, ``lower`` away on the other, if one comes before the horizon.
 
     ``events: cusum`` keeps the bars at which the move since the last event passed ``event_threshold`` times
     the volatility. ``weights`` weigh training rows by their uniqueness or the return that is their own;
     ``time_decay`` is the factor of the oldest row, 1 for none.
 
-    With ``horizon_trades``, ``horizon_s`` still is how long a position is held at most.
+    With ``horizon_trades`` or ``horizon_bars``, ``horizon_s`` still is how long a position is held at most.
     """
 
     kind: Literal["sign_return", "regression", "triple_barrier", "meta"] = "sign_return"
     horizon_s: PositiveSeconds = 30.0
     horizon_trades: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    horizon_bars: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     upper: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 5.0
     lower: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 5.0
     unit: Literal["volatility", "bps"] = "volatility"
@@ -90,6 +93,7 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timeout: Literal["zero", "sign"] = "zero"
     target: Literal["log_return", "ticks", "net"] = "log_return"
     primary: PrimaryRule | None = None
+    bet: Literal["horizon", "barriers"] = "horizon"
     events: Literal["all", "cusum"] = "all"
     event_threshold: Annotated[float, Meta(ge=0.01, le=1_000.0)] = 3.0
     weights: Literal["none", "uniqueness", "return_attribution"] = "none"
@@ -98,22 +102,38 @@ class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def reach(self) -> str:
         """How far a label looks, for people."""
-        far = f"{self.horizon_s:g} s" if self.horizon_trades is None else f"{self.horizon_trades} trades"
-        return f"up to {far}" if self.kind == "triple_barrier" else far
+        far = f"{self.horizon_s:g} s"
+        if self.in_steps:
+            far = f"{self.horizon_trades} trades" if self.horizon_bars is None else f"{self.horizon_bars} bars"
+        return f"up to {far}" if self.barriers else far
+
+    @property
+    def barriers(self) -> bool:
+        """Whether labels end at barriers."""
+        return self.kind == "triple_barrier" or self.bet == "barriers"
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether the horizon is a number of trades or bars, whose time is not known beforehand."""
+        return self.horizon_trades is not None or self.horizon_bars is not None
 
     @property
     def strangers(self) -> list[str]:
         """Fields that were set but say nothing to the other settings."""
         idle = []
+        if not self.barriers:
+            idle += ["upper", "lower", "unit", "horizon_bars"]
         if self.kind != "triple_barrier":
-            idle += ["upper", "lower", "unit", "timeout"]
+            idle.append("timeout")
+        if self.horizon_bars is not None:
+            idle.append("horizon_trades")
         if self.kind != "regression":
             idle.append("target")
         if self.kind != "meta":
-            idle.append("primary")
+            idle += ["primary", "bet"]
         if self.events != "cusum":
             idle.append("event_threshold")
-            if self.kind != "triple_barrier" or self.unit != "volatility":
+            if not self.barriers or self.unit != "volatility":
                 idle.append("half_life")
         default = LabelConfig()
         return [name for name in idle if getattr(self, name) != getattr(default, name)]
