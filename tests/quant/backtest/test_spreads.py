@@ -15,7 +15,7 @@ from tapelab.quant.backtest.spreads import (
     roll_spread,
     spread_for_fills,
 )
-from tapelab.quant.features.reference_extension import corwin_schultz as plain_corwin_schultz
+from tapelab.quant.features.reference_volatility import corwin_schultz as plain_corwin_schultz
 
 
 class Tape:

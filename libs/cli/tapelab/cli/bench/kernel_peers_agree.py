@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +22,7 @@ _SHARE: Final = 0.99
 _APART: Final = 2e-3
 _RELATIVE: Final = 1e-9
 #: Fields by the peers' names, and how each makes one figure of the whole tape.
-_FIELDS: Final = {
+_FIELDS: Final[dict[str, tuple[str, str, Callable[[Any], Any]]]] = {
     "n": ("size", "n", np.sum),
     "open": ("first", "open", lambda column: column[0]),
     "high": ("max", "high", np.max),

@@ -6,20 +6,32 @@ Nothing of the kernel is used, only the definitions; tests hold the two together
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.dtypes import BarFlag
-from tapelab.quant.features import reference_extension, reference_participants
+from tapelab.quant.features import (
+    reference_flow,
+    reference_participants,
+    reference_technical,
+    reference_timing,
+    reference_volatility,
+)
 from tapelab.quant.features.bank import FeatureRows
+from tapelab.quant.features.reference_parts import (
+    Day,
+    Definition,
+    Floats,
+    field,
+    log_returns,
+    previous_close,
+    ratio,
+    share,
+    signed_volume,
+)
 from tapelab.quant.features.spec import FeatureSet, FeatureSpec, Normalisation, Normaliser, NormaliserKind
-
-Floats = npt.NDArray[np.float64]
-#: A feature over the bars of one day up to and including the current one.
-Definition = Callable[[npt.NDArray[np.void], float], float]
 
 
 def reference_features(bars: npt.NDArray[np.void], feature_set: FeatureSet, tick_size: float) -> FeatureRows:
@@ -106,92 +118,66 @@ def normalised_series(values: Floats, level: bool, normaliser: Normaliser) -> Fl
     return out
 
 
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole > 0.0 else 0.0
-
-
-def _share(part: float, whole: float) -> float:
-    return min(1.0, max(-1.0, _ratio(part, whole)))
-
-
-def _signed(day: npt.NDArray[np.void]) -> Floats:
-    signed: Floats = day["buy_volume"] - day["sell_volume"]
-    return signed
-
-
-def _previous_close(day: npt.NDArray[np.void]) -> Floats:
-    return np.concatenate([day["open"][:1], day["close"][:-1]])
-
-
-def _log_returns(day: npt.NDArray[np.void]) -> Floats:
-    returns: Floats = np.log(day["close"] / _previous_close(day))
-    return returns
-
-
-def _field(name: str) -> Definition:
-    return lambda day, _tick: float(day[name][-1])
-
-
 def _field_share(part: str, whole: str) -> Definition:
-    return lambda day, _tick: _share(float(day[part][-1]), float(day[whole][-1]))
+    return lambda day, _tick: share(float(day[part][-1]), float(day[whole][-1]))
 
 
-def _log_return(day: npt.NDArray[np.void], _tick: float) -> float:
-    return float(_log_returns(day)[-1])
+def _log_return(day: Day, _tick: float) -> float:
+    return float(log_returns(day)[-1])
 
 
-def _momentum(day: npt.NDArray[np.void], _tick: float) -> float:
+def _momentum(day: Day, _tick: float) -> float:
     return math.log(day["close"][-1] / day["close"][-11])
 
 
-def _vwap_gap(day: npt.NDArray[np.void], _tick: float) -> float:
+def _vwap_gap(day: Day, _tick: float) -> float:
     return float(np.log(day["close"][-1] / day["vwap"][-1]))
 
 
-def _volume_imbalance(day: npt.NDArray[np.void], _tick: float) -> float:
-    return _share(float(_signed(day)[-1]), float(day["volume"][-1]))
+def _volume_imbalance(day: Day, _tick: float) -> float:
+    return share(float(signed_volume(day)[-1]), float(day["volume"][-1]))
 
 
-def _count_imbalance(day: npt.NDArray[np.void], _tick: float) -> float:
-    return _share(float(day["buy_n"][-1] - day["sell_n"][-1]), float(day["n"][-1]))
+def _count_imbalance(day: Day, _tick: float) -> float:
+    return share(float(day["buy_n"][-1] - day["sell_n"][-1]), float(day["n"][-1]))
 
 
-def _tick_imbalance(day: npt.NDArray[np.void], _tick: float) -> float:
+def _tick_imbalance(day: Day, _tick: float) -> float:
     up, down = float(day["up_ticks"][-1]), float(day["down_ticks"][-1])
-    return _share(up - down, up + down)
+    return share(up - down, up + down)
 
 
 def _flow_ewma(half_life: int) -> Definition:
-    def definition(day: npt.NDArray[np.void], _tick: float) -> float:
+    def definition(day: Day, _tick: float) -> float:
         weights = 0.5 ** (np.arange(len(day))[::-1] / half_life)
-        return _share(float(weights @ _signed(day)), float(weights @ day["volume"]))
+        return share(float(weights @ signed_volume(day)), float(weights @ day["volume"]))
 
     return definition
 
 
-def _vpin(day: npt.NDArray[np.void], _tick: float) -> float:
-    return _share(float(np.abs(_signed(day))[-50:].sum()), float(day["volume"][-50:].sum()))
+def _vpin(day: Day, _tick: float) -> float:
+    return share(float(np.abs(signed_volume(day))[-50:].sum()), float(day["volume"][-50:].sum()))
 
 
-def _kyle_lambda(day: npt.NDArray[np.void], _tick: float) -> float:
-    flow, returns = _signed(day)[-50:], _log_returns(day)[-50:]
+def _kyle_lambda(day: Day, _tick: float) -> float:
+    flow, returns = signed_volume(day)[-50:], log_returns(day)[-50:]
     deviations = flow - flow.mean()
-    return _ratio(float(deviations @ (returns - returns.mean())), float(deviations @ deviations))
+    return ratio(float(deviations @ (returns - returns.mean())), float(deviations @ deviations))
 
 
-def _agent_concentration_gap(day: npt.NDArray[np.void], _tick: float) -> float:
+def _agent_concentration_gap(day: Day, _tick: float) -> float:
     return float(day["buy_agent_hhi"][-1] - day["sell_agent_hhi"][-1])
 
 
-def _inter_arrival(day: npt.NDArray[np.void], _tick: float) -> float:
+def _inter_arrival(day: Day, _tick: float) -> float:
     return math.log(1.0 + 1e3 * float(day["dt_mean_s"][-1]))
 
 
-def _inter_arrival_cv(day: npt.NDArray[np.void], _tick: float) -> float:
-    return _ratio(math.sqrt(day["dt_var_s2"][-1]), float(day["dt_mean_s"][-1]))
+def _inter_arrival_cv(day: Day, _tick: float) -> float:
+    return ratio(math.sqrt(day["dt_var_s2"][-1]), float(day["dt_mean_s"][-1]))
 
 
-def _arrival_ratio(day: npt.NDArray[np.void], _tick: float) -> float:
+def _arrival_ratio(day: Day, _tick: float) -> float:
     return math.log(((day["n_5s"][-1] + 1.0) / 5.0) / ((day["n_5m"][-1] + 60.0) / 300.0))
 
 
@@ -199,49 +185,49 @@ def _since_open_s(day: npt.NDArray[np.void]) -> float:
     return float(day["ts_close_ns"][-1] - day["session_open_ns"][-1]) / 1e9
 
 
-def _time_of_day_sin(day: npt.NDArray[np.void], _tick: float) -> float:
+def _time_of_day_sin(day: Day, _tick: float) -> float:
     return math.sin(2.0 * math.pi * _since_open_s(day) / 86_400.0)
 
 
-def _time_of_day_cos(day: npt.NDArray[np.void], _tick: float) -> float:
+def _time_of_day_cos(day: Day, _tick: float) -> float:
     return math.cos(2.0 * math.pi * _since_open_s(day) / 86_400.0)
 
 
-def _session_progress(day: npt.NDArray[np.void], _tick: float) -> float:
+def _session_progress(day: Day, _tick: float) -> float:
     length_s = float(day["session_close_ns"][-1] - day["session_open_ns"][-1]) / 1e9
-    return min(1.0, max(0.0, _ratio(_since_open_s(day), length_s)))
+    return min(1.0, max(0.0, ratio(_since_open_s(day), length_s)))
 
 
-def _range_ticks(day: npt.NDArray[np.void], tick: float) -> float:
+def _range_ticks(day: Day, tick: float) -> float:
     return float(day["high"][-1] - day["low"][-1]) / tick
 
 
-def _realised_vol(day: npt.NDArray[np.void], _tick: float) -> float:
+def _realised_vol(day: Day, _tick: float) -> float:
     return math.sqrt(day["realised_var"][-20:].mean())
 
 
-def _parkinson(day: npt.NDArray[np.void], _tick: float) -> float:
+def _parkinson(day: Day, _tick: float) -> float:
     ranges = np.log(day["high"][-20:] / day["low"][-20:])
     return math.sqrt((ranges**2).mean() / (4.0 * math.log(2.0)))
 
 
-def _vol_of_vol(day: npt.NDArray[np.void], _tick: float) -> float:
+def _vol_of_vol(day: Day, _tick: float) -> float:
     volatility = np.sqrt(day["realised_var"][-50:])
-    return _ratio(float(volatility.std()), float(volatility.mean()))
+    return ratio(float(volatility.std()), float(volatility.mean()))
 
 
-def _rv_ratio(day: npt.NDArray[np.void], tick: float) -> float:
+def _rv_ratio(day: Day, tick: float) -> float:
     floor = (tick / day["close"][-1]) ** 2
     return math.log(((day["rv_30s"][-1] + floor) / 30.0) / ((day["rv_5m"][-1] + 10.0 * floor) / 300.0))
 
 
-def _amihud(day: npt.NDArray[np.void], _tick: float) -> float:
-    pairs = zip(np.abs(_log_returns(day))[-50:], day["dollar"][-50:], strict=True)
-    return float(np.mean([1e6 * _ratio(float(r), float(dollar)) for r, dollar in pairs]))
+def _amihud(day: Day, _tick: float) -> float:
+    pairs = zip(np.abs(log_returns(day))[-50:], day["dollar"][-50:], strict=True)
+    return float(np.mean([1e6 * ratio(float(r), float(dollar)) for r, dollar in pairs]))
 
 
-def _roll_spread(day: npt.NDArray[np.void], tick: float) -> float:
-    changes = (day["close"] - _previous_close(day)) / tick
+def _roll_spread(day: Day, tick: float) -> float:
+    changes = (day["close"] - previous_close(day)) / tick
     now, before = changes[1:][-50:], changes[:-1][-50:]
     covariance = float(np.mean((now - now.mean()) * (before - before.mean())))
     return 2.0 * math.sqrt(-covariance) if covariance < -1e-9 else 0.0
@@ -250,10 +236,10 @@ def _roll_spread(day: npt.NDArray[np.void], tick: float) -> float:
 #: Definition of every feature of the catalogue, by name.
 DEFINITIONS: Final[dict[str, Definition]] = {
     "log_return": _log_return,
-    "ret_1s": _field("ret_1s"),
-    "ret_5s": _field("ret_5s"),
-    "ret_30s": _field("ret_30s"),
-    "ret_5m": _field("ret_5m"),
+    "ret_1s": field("ret_1s"),
+    "ret_5s": field("ret_5s"),
+    "ret_30s": field("ret_30s"),
+    "ret_5m": field("ret_5m"),
     "momentum_10": _momentum,
     "vwap_gap": _vwap_gap,
     "volume_imbalance": _volume_imbalance,
@@ -279,6 +265,9 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "rv_ratio": _rv_ratio,
     "amihud_50": _amihud,
     "roll_spread_50": _roll_spread,
-    **reference_extension.DEFINITIONS,
+    **reference_flow.DEFINITIONS,
+    **reference_timing.DEFINITIONS,
+    **reference_volatility.DEFINITIONS,
+    **reference_technical.DEFINITIONS,
     **reference_participants.DEFINITIONS,
 }

@@ -8,9 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-Day = npt.NDArray[np.void]
-#: A feature over the bars of one day up to and including the current one.
-Definition = Callable[[Day, float], float]
+from tapelab.quant.features.reference_parts import Day, Definition
 
 
 def _known(day: Day, name: str) -> npt.NDArray[np.float64]:
