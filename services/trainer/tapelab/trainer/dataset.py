@@ -121,7 +121,8 @@ def pool(symbols: Sequence[SymbolData], config: ExperimentConfig = ExperimentCon
             f"{config.features.warmup} of a day on, when {config.feature_set} is warm, and with a label "
             f"({config.label.reach}) that ends within the session and on the tape",
             actual=f"{_shortage(symbols)}, which makes {samples.n} samples: {lacking}",
-            remedy="take a longer span, smaller bars or a shorter horizon",
+            remedy="take a longer span, smaller bars or a shorter horizon"
+            + (", or a primary rule that takes a side more often" if config.label.primary is not None else ""),
         )
     return samples
 
@@ -133,7 +134,11 @@ def _shortage(symbols: Sequence[SymbolData]) -> str:
     usable = sum(int(data.usable.sum()) for data in symbols)
     known = sum(int((data.usable & data.labels.valid).sum()) for data in symbols)
     events = sum(int((data.usable & data.labels.valid & data.events).sum()) for data in symbols)
-    told = f"{bars} bars (at most {longest} in a day), {usable} of them warm, {known} with a known label"
+    told = f"{bars} bars (at most {longest} in a day), {usable} of them warm"
+    if any(data.side is not None for data in symbols):
+        taken = sum(int((data.usable & (data.side != 0)).sum()) for data in symbols if data.side is not None)
+        told += f", {taken} at which the primary rule takes a side"
+    told += f", {known} with a known label"
     return told if events == known else f"{told}, {events} of these events"
 
 

@@ -20,6 +20,8 @@ from tapelab.trainer.export import Exported
 from tapelab.trainer.parity import Parity
 from tapelab.trainer.trials import Deflation, deflate
 
+#: Mean runs of joined blocks that a bootstrap of profits must have to draw from.
+_RUNS = 5
 #: Rows of a busy micro-batch: the batch size whose latency counts.
 BATCH = 64
 
@@ -115,8 +117,12 @@ def profit_rule(id: str, rival: str, blocks: npt.NDArray[np.float64], gate: Gate
     """
     result = stationary_bootstrap_mean_ci(blocks, seed=seed, n_boot=gate.n_boot, mean_block=gate.mean_block)
     total, n = float(blocks.sum()), len(blocks)
-    good = result.p_value <= gate.p_value
+    # Resamples of a few runs of blocks are little else than the sample itself, and would call any profit certain.
+    least = math.ceil(_RUNS * gate.mean_block)
+    good = result.p_value <= gate.p_value and n >= least
     verdict = "more than noise" if good else "no more than noise" if total > 0 else "no profit"
+    if n < least:
+        verdict = f"too few blocks to tell from noise, at least {least} are needed"
     return GateRule(
         id=id,
         passed=good,

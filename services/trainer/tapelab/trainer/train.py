@@ -265,7 +265,12 @@ def _too_short(samples: Samples, config: ExperimentConfig, detail: str) -> Sourc
         "the span is too short for the validation",
         expected=f"at least {needed} samples for {validation.n_folds} folds, with {kinds} in every training and "
         f"tune part after what lies within {gap} before each cut is purged"
-        + (", and a trading day for each part of each fold" if days else ""),
+        + (
+            f", and whole trading days for each part: validation.min_train ({validation.min_train:g}) of them for the "
+            f"first training, of which validation.tune_fraction ({validation.tune_fraction:g}) tune"
+            if days
+            else ""
+        ),
         actual=f"{samples.n} samples{days}" + (f", and {detail}" if detail else ""),
         remedy="take a longer span or a later cut, fewer folds, smaller bars, or a shorter horizon or embargo",
     )

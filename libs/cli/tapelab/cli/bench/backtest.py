@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -86,7 +87,11 @@ def run(*, with_peers: bool = True, peer_python: str = "", ticks_peer_python: st
         if with_peers:
             peer = _Peer(peer_python, "") if peer_python else _make_peer(Path(folder), "vectorbt")
             ticks_peer = _Peer(ticks_peer_python, "") if ticks_peer_python else _make_peer(Path(folder), "hftbacktest")
-        rows = [_row(k, n, peer, Path(folder)) for k, n in CASES]
+        rows = []
+        for k, n in CASES:
+            print(f"backtest: {k} thresholds over {n} bars", file=sys.stderr)
+            rows.append(_row(k, n, peer, Path(folder)))
+        print("backtest: passive orders on prints", file=sys.stderr)
         rows.append(backtest_ticks.row(*ticks_peer, Path(folder)))
     return {"bench": "backtest", "machine": machine(), "rows": rows}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,10 +17,12 @@ from tapelab.cli.backtest_report import seen_warning, summary_of, told_trading, 
 from tapelab.cli.commands.connect import connected, run
 from tapelab.cli.commands.output import print_json, print_table
 from tapelab.cli.commands.tapes import ConfigDir, check_config_dir
+from tapelab.cli.stack.layout import default_layout
 from tapelab.common.clock import SystemClock
 from tapelab.common.errors import ConfigError
 from tapelab.common.instruments import load_instruments
 from tapelab.common.serving.manifest import Manifest, decode_manifest
+from tapelab.common.settings import PREFIX
 from tapelab.common.storage.artifacts import ArtifactStore
 from tapelab.common.storage.ledger import FileLedger
 
@@ -45,7 +48,7 @@ def backtest(
     latencies: Annotated[
         Path | None, typer.Option(help="Measured latencies to draw from: a text file, one in ms a line.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the draws; 0 if left out.")] = None,
     lots: Annotated[float | None, typer.Option(help="Lots of a full position, instead of the model's.")] = None,
     max_long: Annotated[
         float | None, typer.Option(help="Largest long position in lots, instead of the model's.")
@@ -139,7 +142,7 @@ def _traded(config: ExperimentConfig, asked: dict[str, Any]) -> BacktestConfig:
     from tapelab.common.experiments.reading import parse_config
 
     own = msgspec.to_builtins(config.backtest)
-    if "orders" in asked or "fills" in asked:
+    if "orders" in asked:
         own = {name: own[name] for name in ("lots", "max_long", "max_short", "spread")}
     return parse_config({"backtest": own | asked}, "the command line").backtest
 
@@ -159,8 +162,13 @@ def _told(latency: Latency | None, own_ms: float) -> dict[str, float]:
     return {"samples": len(latency.samples_ns), "median": float(np.median(latency.samples_ns)) / 1e6}
 
 
-def _latency(fixed_ms: float | None, path: Path | None, seed: int) -> Latency | None:
+def _latency(fixed_ms: float | None, path: Path | None, seed: int | None) -> Latency | None:
     from tapelab.quant.backtest.latency import Latency
+
+    if seed is not None and path is None:
+        raise ConfigError(
+            "--seed draws nothing", expected="--latencies with it", actual="none", remedy="add them or leave it out"
+        )
 
     if fixed_ms is not None and path is not None:
         raise ConfigError(
@@ -170,18 +178,26 @@ def _latency(fixed_ms: float | None, path: Path | None, seed: int) -> Latency | 
         return Latency.fixed(round(fixed_ms * 1e6))
     if path is None:
         return None
-    try:
-        values = [float(line) for line in path.read_text(encoding="utf-8").split()]
-        if not values or not all(0.0 <= value <= 60_000.0 for value in values):
-            raise ValueError
-    except ValueError as error:
-        raise ConfigError(
-            f"{path} holds no latencies",
-            expected="numbers from 0 to 60000 in ms, one a line",
-            actual="something else",
-            remedy="correct the file",
-        ) from error
-    return Latency.measured([round(value * 1e6) for value in values], seed)
+    values = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            values.append(float(line))
+        except ValueError:
+            values.append(math.nan)
+        if not 0.0 <= values[-1] <= 60_000.0:
+            raise _no_latencies(path, f"{line[:40]!a} in line {number}")
+    if not values:
+        raise _no_latencies(path, "an empty file")
+    return Latency.measured([round(value * 1e6) for value in values], seed or 0)
+
+
+def _no_latencies(path: Path, actual: str) -> ConfigError:
+    return ConfigError(
+        f"{path} holds no latencies",
+        expected="a number from 0 to 60000 in ms on every line",
+        actual=actual,
+        remedy="correct the file",
+    )
 
 
 def _find(model: str) -> tuple[Manifest, ArtifactStore]:
@@ -198,6 +214,13 @@ def _find(model: str) -> tuple[Manifest, ArtifactStore]:
                 f"{folder} holds no model", expected=f"the file {path}", actual="none", remedy="run 'tapelab train'"
             )
         return decode_manifest(path.read_bytes()), ArtifactStore(folder / "artifacts")
+    if os.sep in model or (default_layout().read() is None and f"{PREFIX}BROKER" not in os.environ):
+        raise ConfigError(
+            f"no model {model}",
+            expected="a folder that 'tapelab train' wrote, or a registered model's id while a stack runs",
+            actual="no such folder, and no running stack",
+            remedy="correct the path, or start the stack with 'make up'",
+        )
 
     async def registered() -> tuple[Manifest, ArtifactStore]:
         async with connected() as stack:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
+
+_WIDE: Final = 240
 
 
 def print_json(value: Any) -> None:
@@ -17,7 +20,8 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
     """A plain table; ``empty`` is said where there is no row."""
-    console = Console(highlight=False)
+    # Where nobody looks, lines are as long as they must be: a number in two is none.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     if not rows:
         console.print(empty, markup=False)
         return

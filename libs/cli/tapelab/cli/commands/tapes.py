@@ -13,7 +13,7 @@ import numpy.typing as npt
 import typer
 
 from tapelab.cli.commands.connect import stack_settings
-from tapelab.cli.commands.output import print_json
+from tapelab.cli.commands.output import print_json, print_table
 from tapelab.cli.stack.layout import without_foreign
 from tapelab.common.errors import ConfigError, SourceError, TapelabError
 from tapelab.common.instruments import Instruments, load_instruments
@@ -229,4 +229,12 @@ def train(
     for rule in report["gate"]["rules"]:
         print(f"{'pass' if rule['passed'] else 'FAIL'}  {rule['id']}: {rule['reason']}")
     print(f"{report['model_id']}: gate {'passed' if report['gate']['passed'] else 'refused'}; written to {out}")
-    print(msgspec.json.encode(report.get("metrics", {})).decode())
+    pooled = report["metrics"]["pooled"]
+    names = [name for name, value in pooled["model"].items() if isinstance(value, int | float | None)]
+    rows = [(name, *(_shown(pooled[who].get(name)) for who in ("model", "linear"))) for name in names]
+    print_table(("all test periods together", "model", "linear baseline"), rows, empty="no figures")
+    print(f"everything else: {out / 'result.json'}")
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"

@@ -126,7 +126,8 @@ def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str, str]]:
         (
             not config.backtest.strangers,
             f"backtest.{config.backtest.strangers[0] if config.backtest.strangers else ''}",
-            f"backtest: fields that {config.backtest.orders} orders read",
+            f"backtest: fields that {config.backtest.orders} orders read (passive ones walk the prints; "
+            "'then' needs patience_s)",
             ", ".join(config.backtest.strangers),
         ),
         (
