@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tapelab.common.serving.manifest import Calibration
 from tapelab.trainer import linear
 from tapelab.trainer.etl import compute
+from tapelab.trainer.evaluation import _profit, block_returns
 from tapelab.trainer.strategy import (
     Strategy,
     backtest_arguments,
@@ -63,6 +64,16 @@ def test_a_calendar_of_every_weekday_annualises_by_365_days() -> None:
         assert backtest_arguments(data, slice(0, 9), strategy, config())[1]["days_per_year"] == year
         (period,) = backtest_period([data], strategy, config(), FIRST, LAST)
         assert period.days_per_year == year
+
+
+def test_a_report_annualises_the_days_of_all_symbols_by_the_fullest_year() -> None:
+    weekdays = backtest_period(symbols(), Strategy(Oracle(), UNIT), config(), FIRST, LAST)
+    mixed = [weekdays[0]._replace(days_per_year=365), *weekdays[1:]]
+    blocks = block_returns(weekdays, 60 * 10**9)[1]
+    before, after = (_profit(periods, blocks, config()) for periods in (weekdays, mixed))
+    for name in ("sharpe_daily", "sortino_daily"):
+        assert after[name] == pytest.approx(before[name] * (365 / 252) ** 0.5, nan_ok=True)
+    assert np.isfinite(before["sharpe_daily"])
 
 
 def test_the_slope_is_least_squares_through_the_origin_and_never_negative() -> None:

@@ -77,7 +77,8 @@ def features_agree(
         RuntimeError: a feature differs by more than 0.002 deviations in more than one row of a hundred.
     """
     for j, name in enumerate(names):
-        off = np.abs(ours[WARM:, j] - theirs[WARM:, j])
+        # Where a window does not vary they divide by nothing, and ours is 0.
+        off = np.abs(ours[WARM:, j] - np.nan_to_num(theirs[WARM:, j], nan=0.0))
         apart = float(np.quantile(off, _SHARE))
         if not apart < _APART:
             raise RuntimeError(f"{peer} computes another {name}: expected within {_APART:g}, got {apart:.3g} apart")
