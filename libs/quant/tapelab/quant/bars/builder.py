@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.bars import kernel, snapshot
+from tapelab.quant.bars.eligibility import first_run
 from tapelab.quant.bars.records import joined
 from tapelab.quant.bars.rules import trade_type_table
 from tapelab.quant.bars.spec import BarSpec
@@ -81,6 +82,7 @@ class BarBuilder:
         self._specs = tuple(specs)
         self._calendar = calendar
         self._allowed = trade_type_table(bar_trade_types)
+        self._types = first_run(self._allowed)
         self._config = {
             "specs": [str(spec) for spec in specs],
             "calendar": calendar.key,
@@ -186,7 +188,7 @@ class BarBuilder:
     ) -> tuple[int, int]:
         while True:
             at = (row, first_seq, book_seq, *self._hole, finish)
-            arguments: tuple[Any, ...] = (*columns, *at, self._allowed, *self._state.arguments())
+            arguments: tuple[Any, ...] = (*columns, *at, *self._types, self._allowed, *self._state.arguments())
             row, status = kernel.advance(*arguments)
             if status == kernel.OUT_FULL:
                 self._flush()

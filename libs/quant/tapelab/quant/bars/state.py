@@ -40,25 +40,13 @@ DAY_DTYPE: Final = np.dtype(
     ]
 )
 
-#: An eligible print of the block at work: its row there, and what all specifications need of it.
-#: ``bought`` and ``sold`` are what of its volume buyers and sellers began, the volume or zero; ``marks`` says what is
-#: rare about it. ``changed`` and ``marked`` list, over the first rows, the places of the prints whose price differs
-#: from the one before and of those with marks. ``buyer`` and ``seller`` are the agents' numbers of the day, 0 unknown.
-BLOCK_DTYPE: Final = np.dtype(
-    [
-        ("volume", "<f8"),
-        ("bought", "<f8"),
-        ("sold", "<f8"),
-        ("square", "<f8"),
-        ("side", "i1"),
-        ("marks", "u1"),
-        ("changed", "<u2"),
-        ("marked", "<u2"),
-        ("row", "<u2"),
-        ("buyer", "<u4"),
-        ("seller", "<u4"),
-    ]
-)
+#: Rows of ``BarState.figures``, what all specifications need of the block's prints: volumes, the same with the
+#: aggressor's sign (zero where unknown), squared log returns.
+VOLUMES, SIGNED, SQUARE = range(3)
+#: Rows of ``BarState.notes``: a print's row in the block, its aggressor, what is rare about it, its agents' numbers
+#: of the day (0 unknown); ``CHANGED`` and ``MARKED`` list, over the first columns, the places of the prints whose
+#: price differs from the one before and of those with marks.
+ROW, SIDE, MARKS, BUYER, SELLER, CHANGED, MARKED = range(7)
 RLP_MARK, LARGE_MARK = 1, 2
 
 #: Of a print's volume, what buyers and sellers began: a factor by the aggressor as an unsigned byte. It costs less
@@ -114,6 +102,7 @@ class BarState:
     agent and number, ``agent << 32 | number``, 0 where free; both serve all specifications. A pending bar's volumes
     by number are in ``agent_volumes`` (specs, side, agents), 0 where an agent has none and NaN for the unknown ones;
     ``agent_lists`` (specs, side, agents) names those that have, in order of their first.
+    ``figures`` (3, BLOCK) and ``notes`` (7, BLOCK) hold the prints of the block at work.
     ``out`` (specs, rows) takes closed bars, ``out_n`` counts them.
     """
 
@@ -132,7 +121,8 @@ class BarState:
         self.agent_slots = np.zeros(8 * BLOCK, np.int64)
         self.agent_volumes = np.zeros((count, 2, 4 * BLOCK))
         self.agent_lists = np.zeros((count, 2, 4 * BLOCK), np.uint32)
-        self.block = np.empty(BLOCK, BLOCK_DTYPE)
+        self.figures = np.empty((3, BLOCK))
+        self.notes = np.empty((7, BLOCK), np.int32)
         self.out: npt.NDArray[np.void] = np.empty((count, 4 * BLOCK), BAR_DTYPE)
         self.out_n = np.zeros(count, np.int64)
         self.forget(BEFORE_ALL)
@@ -228,7 +218,8 @@ class BarState:
             self.agent_slots,
             self.agent_volumes,
             self.agent_lists,
-            self.block,
+            self.figures,
+            self.notes,
             self.out,
             self.out_n,
         )
