@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.quant.bars import kernel, snapshot
+from tapelab.quant.bars import intake, kernel, snapshot
 from tapelab.quant.bars.eligibility import first_run
 from tapelab.quant.bars.records import joined
 from tapelab.quant.bars.rules import trade_type_table
@@ -168,7 +168,7 @@ class BarBuilder:
         row = 0
         while True:
             row, status = self._call(columns, row, first_seq, book_seq, False)
-            if status == kernel.DONE:
+            if status == intake.DONE:
                 return
             ts_ns = int(columns[0][row])
             session = self._calendar.session_at(ts_ns)
@@ -190,11 +190,11 @@ class BarBuilder:
             at = (row, first_seq, book_seq, *self._hole, finish)
             arguments: tuple[Any, ...] = (*columns, *at, *self._types, self._allowed, *self._state.arguments())
             row, status = kernel.advance(*arguments)
-            if status == kernel.OUT_FULL:
+            if status == intake.OUT_FULL:
                 self._flush()
-            elif status == kernel.RING_FULL:
+            elif status == intake.RING_FULL:
                 self._state.grow_ring()
-            elif status == kernel.AGENTS_FULL:
+            elif status == intake.AGENTS_FULL:
                 self._state.grow_agents()
             else:
                 return row, status

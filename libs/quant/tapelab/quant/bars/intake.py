@@ -107,11 +107,11 @@ def _add_squares(m: int, prices: Any, squares: Any, changed: Any) -> None:
         changed[np.uint64(changes)] = j
         changes += prices[j + np.uint64(1)] != prices[j]
     for c in range(np.uint64(changes)):
-        j = np.uint64(changed[c])
-        before = prices[j]
+        at = np.uint64(changed[c])
+        before = prices[at]
         if before > 0.0:
-            r = math.log(prices[j + np.uint64(1)] / before)
-            squares[j] = r * r
+            r = math.log(prices[at + np.uint64(1)] / before)
+            squares[at] = r * r
 
 
 @leaf
@@ -129,22 +129,22 @@ def add_to_day(m: int, day: Any, ring: Any, figures: Any, notes: Any) -> int:
         ring[RING_SIGNED, base - 1],
         ring[RING_RV, base - 1],
     )
-    earlier = float(day.prints)
-    marked = 0
     for j in range(np.uint64(m)):
-        v = volumes[j]
-        large = (earlier >= LARGE_AFTER) & (v * earlier >= LARGE_TIMES * sum_volume) & (v > 0.0)
-        mark = marks[j] | LARGE_MARK * large
-        marks[j] = mark
-        of_marked[np.uint64(marked)] = j
-        marked += mark != 0
-        earlier += 1.0
-        sum_volume += v
+        sum_volume += volumes[j]
         sum_signed += signed[j]
         sum_rv += squares[j]
         to_volume[j] = sum_volume
         to_signed[j] = sum_signed
         to_rv[j] = sum_rv
+    volume_before = ring[RING_VOLUME, base - 1 : base + m]
+    for j in range(np.uint64(m)):
+        v, earlier = volumes[j], np.float64(day.prints + np.int64(j))
+        large = (v * earlier >= LARGE_TIMES * volume_before[j]) & (v > 0.0) & (earlier >= LARGE_AFTER)
+        marks[j] |= LARGE_MARK * large
+    marked = 0
+    for j in range(np.uint64(m)):
+        of_marked[np.uint64(marked)] = j
+        marked += marks[j] != 0
     day.ring_end = base + m
     day.prints += m
     return marked

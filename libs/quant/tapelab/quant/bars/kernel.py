@@ -49,6 +49,15 @@ _SESSION_END: Final = int(BarFlag.SESSION_END)
 
 
 @leaf
+def _move(places: Any, start: int, stop: int) -> None:
+    """Move places ``start..stop`` to the front."""
+    # Views, as the compiler copies several at a time once it has seen that they do not overlap.
+    to, source = places[: stop - start], places[start:stop]
+    for i in range(np.uint64(stop - start)):
+        to[i] = source[i]
+
+
+@leaf
 def _room(
     prints: int, day: Any, specs: Any, left: Any, ring_ts: Any, ring: Any, agents: int, out: Any, out_n: Any
 ) -> int:
@@ -74,11 +83,9 @@ def _room(
             high = middle
     drop = low - 1
     if drop > 0:
-        for i in range(drop, end):
-            ring_ts[i - drop] = ring_ts[i]
+        _move(ring_ts, drop, end)
         for column in range(4):
-            for i in range(drop, end):
-                ring[column, i - drop] = ring[column, i]
+            _move(ring[column], drop, end)
         for k in range(len(specs)):
             for w in range(left.shape[1]):
                 left[k, w] = max(left[k, w] - drop, 1)
@@ -127,14 +134,14 @@ def _first_from(clock_ns: int, clocks: Any, start: int, stop: int) -> int:
 @leaf
 def _add_sums(
     start: int, stop: int, by_volume: float, by_dollar: float, clocks: Any, prices: Any, figures: Any, spec: Any
-) -> int:
+) -> Any:
     """Add prints to the pending bar's sums; the place after the print that reaches a limit, or stop."""
     volumes, signed, squares = figures[VOLUMES], figures[SIGNED], figures[SQUARE]
     volume, dollar = spec.volume, spec.dollar
     bought, sold = spec.buy_volume, spec.sell_volume
     dt_square, rv = spec.dt_square_ns2, spec.realised_var
     before = clocks[start] if spec.n > 0 else clocks[start + 1]
-    end = stop
+    end: Any = stop
     for j in range(np.uint64(start), np.uint64(stop)):
         t = clocks[j + np.uint64(1)]
         dt = np.float64(t - before)

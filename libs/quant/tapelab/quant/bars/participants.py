@@ -52,21 +52,21 @@ def add_agents(
 ) -> Any:  # fmt: skip
     """Add some prints' volumes to their agents; how many bought and sold afterwards.
 
-    Written without branches: an agent joins its list with its first volume, and the unknown one's is NaN. Unsigned
-    places spare the compiler a sign check.
+    Written without branches: an agent joins its list with its first volume, and the unknown one's is NaN. Bit
+    patterns are compared as they take one instruction each; unsigned places spare the compiler a sign check.
     """
     buyer_of, seller_of = notes[BUYER], notes[SELLER]
+    bought_bits, sold_bits, volume_bits = bought.view(np.int64), sold.view(np.int64), volumes.view(np.int64)
     for j in range(np.uint64(start), np.uint64(stop)):
-        v = volumes[j]
-        traded = v > 0.0
-        i = np.uint64(buyer_of[j])
-        buy_list[np.uint64(buyers)] = i
-        buyers += (bought[i] == 0.0) & traded
-        bought[i] += v
-        i = np.uint64(seller_of[j])
-        sell_list[np.uint64(sellers)] = i
-        sellers += (sold[i] == 0.0) & traded
-        sold[i] += v
+        v, traded = volumes[j], volume_bits[j] > 0
+        buyer, seller = np.uint64(buyer_of[j]), np.uint64(seller_of[j])
+        joins, joins_too = (bought_bits[buyer] == 0) & traded, (sold_bits[seller] == 0) & traded
+        bought[buyer] += v
+        sold[seller] += v
+        buy_list[np.uint64(buyers)] = buyer
+        buyers += joins
+        sell_list[np.uint64(sellers)] = seller
+        sellers += joins_too
     return buyers, sellers
 
 

@@ -12,7 +12,10 @@ from tapelab.quant.bars.spec import BAR_KINDS, BarSpec
 from tapelab.quant.dtypes import BAR_DTYPE, TRAILING_WINDOWS
 
 #: Prints that go through the kernel at a time; results do not depend on it.
-BLOCK: Final = 1024
+BLOCK: Final = 512
+#: Places between the rows of an array that is worked on side by side. Rows a power of two apart share the same few
+#: lines of the cache, and a load from one waits for a store to another that only looks the same in its low bits.
+APART: Final = 48
 #: Event times before every other: the sentinel print a day begins with, and "no day yet".
 BEFORE_ALL: Final = -(2**63)
 
@@ -116,13 +119,13 @@ class BarState:
             row["interval_ns"] = spec.interval_ns
         self.left = np.ones((count, len(WINDOWS_NS)), np.int64)
         self.ring_ts = np.empty(4 * BLOCK, np.int64)
-        self.ring = np.empty((4, 4 * BLOCK))
+        self.ring = np.empty((4, 4 * BLOCK + APART))
         self.agent_ids = np.zeros(4 * BLOCK, np.int32)
         self.agent_slots = np.zeros(8 * BLOCK, np.int64)
-        self.agent_volumes = np.zeros((count, 2, 4 * BLOCK))
-        self.agent_lists = np.zeros((count, 2, 4 * BLOCK), np.uint32)
-        self.figures = np.empty((3, BLOCK))
-        self.notes = np.empty((7, BLOCK), np.int32)
+        self.agent_volumes = np.zeros((count, 2, 4 * BLOCK + APART))
+        self.agent_lists = np.zeros((count, 2, 4 * BLOCK + APART), np.uint32)
+        self.figures = np.empty((3, BLOCK + APART))
+        self.notes = np.empty((7, BLOCK + APART), np.int32)
         self.out: npt.NDArray[np.void] = np.empty((count, 4 * BLOCK), BAR_DTYPE)
         self.out_n = np.zeros(count, np.int64)
         self.forget(BEFORE_ALL)
@@ -176,7 +179,8 @@ class BarState:
 
     def grow_agents(self) -> None:
         """Double the room for agents and hash them again."""
-        count, sides, size = self.agent_volumes.shape
+        count, sides, _ = self.agent_volumes.shape
+        size = len(self.agent_ids)
         self.agent_ids = np.concatenate([self.agent_ids, np.zeros(size, np.int32)])
         self.agent_volumes = np.concatenate([self.agent_volumes, np.zeros((count, sides, size))], axis=2)
         self.agent_lists = np.concatenate([self.agent_lists, np.zeros((count, sides, size), np.uint32)], axis=2)
@@ -226,6 +230,8 @@ class BarState:
 
 
 def agent_hash(agent: int) -> int:
-    """Spread agent numbers over a table whose size is a power of two; the kernel computes the same."""
-    mixed = ((agent & 0xFFFFFFFF) * 0x9E3779B1) & 0xFFFFFFFF
-    return mixed ^ (mixed >> 15)
+    """Spread agents over a table whose size is a power of two; the kernel computes the same.
+
+    Small numbers, as exchanges give them, stay side by side and so share lines of the cache.
+    """
+    return ((agent & 0x3FF) ^ ((agent & 0xFFFFFFFF) >> 10) * 0x9E3779B1) & 0xFFFFFFFF
