@@ -12,6 +12,8 @@ from tapelab.quant.dtypes import TRAILING_WINDOWS, BarFlag
 
 _AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
 _FIRST_OF_DAY: Final = int(BarFlag.FIRST_OF_DAY)
+#: Prints that a window's start moves by before it looks closer, a power of two.
+_STRIDE: Final = 256
 _W1, _W5, _W30, _W300 = (ns for _, ns in TRAILING_WINDOWS)
 
 
@@ -19,11 +21,15 @@ _W1, _W5, _W30, _W300 = (ns for _, ns in TRAILING_WINDOWS)
 def _window(w: int, width_ns: int, ts_close_ns: int, end: int, left: Any, ring_ts: Any, ring: Any) -> Any:
     """(ret, volume, signed volume, n, rv) over ``(ts_close - width, ts_close]``, prints before ``end``."""
     cut = ts_close_ns - width_ns
+    # By strides, then by halves of one, each a choice between two places: a branch would often be guessed wrong.
     i = left[w]
-    while i + 8 <= end and ring_ts[i + 7] <= cut:
-        i += 8
-    while i < end and ring_ts[i] <= cut:
-        i += 1
+    while i + _STRIDE <= end and ring_ts[i + _STRIDE - 1] <= cut:
+        i += _STRIDE
+    half = _STRIDE >> 1
+    while half > 0:
+        at = min(i + half, end)
+        i = at if ring_ts[at - 1] <= cut else i
+        half >>= 1
     left[w] = i
     ret = 0.0
     if i < end - 1:

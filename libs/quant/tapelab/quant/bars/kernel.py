@@ -24,9 +24,10 @@ from tapelab.quant.bars.intake import (
     take_all,
     take_eligible,
 )
-from tapelab.quant.bars.participants import add_agents, name_agents
+from tapelab.quant.bars.participants import add_to_agent, name_agents
 from tapelab.quant.bars.state import (
     BLOCK,
+    BUYER,
     DOLLAR,
     LARGE_MARK,
     LONGEST_NS,
@@ -35,6 +36,7 @@ from tapelab.quant.bars.state import (
     RING_PRICE,
     RLP_MARK,
     ROW,
+    SELLER,
     SIDE,
     SIGNED,
     SQUARE,
@@ -133,13 +135,22 @@ def _first_from(clock_ns: int, clocks: Any, start: int, stop: int) -> int:
 
 @leaf
 def _add_sums(
-    start: int, stop: int, by_volume: float, by_dollar: float, clocks: Any, prices: Any, figures: Any, spec: Any
-) -> Any:
-    """Add prints to the pending bar's sums; the place after the print that reaches a limit, or stop."""
+    start: int, stop: int, by_volume: float, by_dollar: float, clocks: Any, prices: Any, figures: Any, notes: Any,
+    agents: bool, agent_volumes: Any, agent_lists: Any, spec: Any,
+) -> Any:  # fmt: skip
+    """Add prints to the pending bar's sums; the place after the print that reaches a limit, or stop.
+
+    With ``agents`` their volumes are added up in the same loop, as the waits of the two hide each other.
+    """
     volumes, signed, squares = figures[VOLUMES], figures[SIGNED], figures[SQUARE]
     volume, dollar = spec.volume, spec.dollar
     bought, sold = spec.buy_volume, spec.sell_volume
     dt_square, rv = spec.dt_square_ns2, spec.realised_var
+    buyer_of, seller_of = notes[BUYER], notes[SELLER]
+    by_buyer, by_seller = agent_volumes[0], agent_volumes[1]
+    buyer_bits, seller_bits = by_buyer.view(np.int64), by_seller.view(np.int64)
+    buy_list, sell_list = agent_lists[0], agent_lists[1]
+    buyers, sellers = spec.buy_agents, spec.sell_agents
     before = clocks[start] if spec.n > 0 else clocks[start + 1]
     end: Any = stop
     for j in range(np.uint64(start), np.uint64(stop)):
@@ -154,12 +165,16 @@ def _add_sums(
         bought += s if s > 0.0 else 0.0
         sold -= s if s < 0.0 else 0.0
         rv += squares[j]
+        if agents:
+            buyers = add_to_agent(np.uint64(buyer_of[j]), v, by_buyer, buyer_bits, buy_list, buyers)
+            sellers = add_to_agent(np.uint64(seller_of[j]), v, by_seller, seller_bits, sell_list, sellers)
         if volume >= by_volume or dollar >= by_dollar:
             end = np.int64(j) + 1
             break
     spec.volume, spec.dollar = volume, dollar
     spec.buy_volume, spec.sell_volume = bought, sold
     spec.dt_square_ns2, spec.realised_var = dt_square, rv
+    spec.buy_agents, spec.sell_agents = buyers, sellers
     return end
 
 
@@ -208,14 +223,12 @@ def _walk(
         if kind == TIME and start < m and clocks[m] >= spec.bucket_end_ns:
             end, ready = _first_from(spec.bucket_end_ns, clocks, start, m), True
         if end > start:
-            end = _add_sums(start, end, by_volume, by_dollar, clocks, prices, figures, spec)
+            end = _add_sums(
+                start, end, by_volume, by_dollar, clocks, prices, figures, notes, day.agents > 0,
+                agent_volumes, agent_lists, spec,
+            )  # fmt: skip
             ready = ready or spec.volume >= by_volume or spec.dollar >= by_dollar
             _add_counts(start, end, prices, prices.view(np.int64), notes[SIDE], spec)
-            if day.agents > 0:
-                spec.buy_agents, spec.sell_agents = add_agents(
-                    figures[VOLUMES], notes, start, end, spec.buy_agents, spec.sell_agents,
-                    agent_lists[0], agent_lists[1], agent_volumes[0], agent_volumes[1],
-                )  # fmt: skip
             mark = _add_marked(figures, notes, mark, marked, end, spec)
             start = end
         if not ready:

@@ -46,28 +46,16 @@ def name_agents(buy_agent: Any, sell_agent: Any, m: int, day: Any, ids: Any, slo
 
 
 @leaf
-def add_agents(
-    volumes: Any, notes: Any, start: int, stop: int, buyers: int, sellers: int, buy_list: Any, sell_list: Any,
-    bought: Any, sold: Any,
-) -> Any:  # fmt: skip
-    """Add some prints' volumes to their agents; how many bought and sold afterwards.
+def add_to_agent(agent: Any, volume: float, volumes: Any, bits: Any, listed: Any, count: int) -> int:
+    """Add a print's volume to one of its agents'; how many agents the list holds afterwards.
 
-    Written without branches: an agent joins its list with its first volume, and the unknown one's is NaN. Bit
-    patterns are compared as they take one instruction each; unsigned places spare the compiler a sign check.
+    Written without branches: an agent joins the list with its first volume, and the unknown one's is NaN. ``bits`` are
+    the volumes' bit patterns, as these take fewer instructions to compare.
     """
-    buyer_of, seller_of = notes[BUYER], notes[SELLER]
-    bought_bits, sold_bits, volume_bits = bought.view(np.int64), sold.view(np.int64), volumes.view(np.int64)
-    for j in range(np.uint64(start), np.uint64(stop)):
-        v, traded = volumes[j], volume_bits[j] > 0
-        buyer, seller = np.uint64(buyer_of[j]), np.uint64(seller_of[j])
-        joins, joins_too = (bought_bits[buyer] == 0) & traded, (sold_bits[seller] == 0) & traded
-        bought[buyer] += v
-        sold[seller] += v
-        buy_list[np.uint64(buyers)] = buyer
-        buyers += joins
-        sell_list[np.uint64(sellers)] = seller
-        sellers += joins_too
-    return buyers, sellers
+    listed[np.uint64(count)] = agent
+    count += (bits[agent] == 0) & (volume > 0.0)
+    volumes[agent] += volume
+    return count
 
 
 @leaf
