@@ -14,7 +14,8 @@ from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.reference import ReferenceBars
 from tapelab.quant.bars.rules import eligible
 from tapelab.quant.bars.spec import BarSpec
-from tapelab.quant.dtypes import BAR_DTYPE
+from tapelab.quant.bars.state import BLOCK
+from tapelab.quant.dtypes import BAR_DTYPE, TickFlag
 from tapelab.quant.ticks import Ticks
 from tests.quant.bars.tapes import CALENDAR, TYPES, seeded, sessions, tapes
 
@@ -91,6 +92,25 @@ def test_a_long_troubled_tape_gives_the_bars_of_the_reference(text: str) -> None
     want = np.concatenate([reference.update(tape, 0), reference.end_tape()])
     assert len(want) > 30
     assert_same(compute_bars(tape, spec, CALENDAR, TYPES), want)
+
+
+@pytest.mark.parametrize("text", ["tick:50", "tick:5000", "volume:800", "dollar:5e7", "time:90s"])
+@pytest.mark.parametrize("agents", [True, False])
+def test_a_sound_tape_gives_the_bars_of_the_reference(text: str, agents: bool) -> None:
+    """Blocks without anything to leave out take a way of their own; one odd print sends its block the other way."""
+    troubled = seeded(9_000, seed=8, days=1, agents=agents)
+    kept = np.flatnonzero(eligible(troubled, CALENDAR, TYPES))
+    kept = kept[np.argsort(troubled.ts_event_ns[kept], kind="stable")]
+    sound = Ticks._make(column[kept] for column in troubled)
+    assert len(kept) > 12 * BLOCK
+    sound.flags[::37] |= int(TickFlag.RLP)
+    odd = sound._replace(price=sound.price.copy())
+    odd.price[4 * BLOCK + 5] = np.nan
+    spec = BarSpec.parse(text)
+    for tape in (sound, odd):
+        reference = ReferenceBars(spec, CALENDAR, TYPES)
+        want = np.concatenate([reference.update(tape, 0), reference.end_tape()])
+        assert_same(compute_bars(tape, spec, CALENDAR, TYPES), want)
 
 
 def test_chunks_and_restores_do_not_show_on_a_long_tape() -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.quant.bars import kernel, snapshot
+from tapelab.quant.bars import intake, kernel, snapshot
+from tapelab.quant.bars.eligibility import first_run
 from tapelab.quant.bars.records import joined
 from tapelab.quant.bars.rules import trade_type_table
 from tapelab.quant.bars.spec import BarSpec
@@ -81,6 +82,7 @@ class BarBuilder:
         self._specs = tuple(specs)
         self._calendar = calendar
         self._allowed = trade_type_table(bar_trade_types)
+        self._types = first_run(self._allowed)
         self._config = {
             "specs": [str(spec) for spec in specs],
             "calendar": calendar.key,
@@ -166,7 +168,7 @@ class BarBuilder:
         row = 0
         while True:
             row, status = self._call(columns, row, first_seq, book_seq, False)
-            if status == kernel.DONE:
+            if status == intake.DONE:
                 return
             ts_ns = int(columns[0][row])
             session = self._calendar.session_at(ts_ns)
@@ -186,13 +188,13 @@ class BarBuilder:
     ) -> tuple[int, int]:
         while True:
             at = (row, first_seq, book_seq, *self._hole, finish)
-            arguments: tuple[Any, ...] = (*columns, *at, self._allowed, *self._state.arguments())
+            arguments: tuple[Any, ...] = (*columns, *at, *self._types, self._allowed, *self._state.arguments())
             row, status = kernel.advance(*arguments)
-            if status == kernel.OUT_FULL:
+            if status == intake.OUT_FULL:
                 self._flush()
-            elif status == kernel.RING_FULL:
+            elif status == intake.RING_FULL:
                 self._state.grow_ring()
-            elif status == kernel.AGENTS_FULL:
+            elif status == intake.AGENTS_FULL:
                 self._state.grow_agents()
             else:
                 return row, status

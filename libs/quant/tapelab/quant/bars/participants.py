@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from tapelab.quant._numba import njit
-from tapelab.quant.bars.state import agent_hash
+from tapelab.quant._numba import leaf
+from tapelab.quant.bars.state import BUYER, ROW, SELLER, agent_hash
 
-_agent_hash: Final = njit(agent_hash)
+_agent_hash: Final = leaf(agent_hash)
 
 
-@njit
+@leaf
 def _number(who: Any, day: Any, ids: Any, slots: Any) -> Any:
     """The agent's number, 0 for the unknown one; a new agent gets the next."""
     mask = len(slots) - 1
@@ -35,39 +35,30 @@ def _number(who: Any, day: Any, ids: Any, slots: Any) -> Any:
     return day.agents
 
 
-@njit
-def name_agents(buy_agent: Any, sell_agent: Any, m: int, day: Any, ids: Any, slots: Any, block: Any) -> None:
+@leaf
+def name_agents(buy_agent: Any, sell_agent: Any, m: int, day: Any, ids: Any, slots: Any, notes: Any) -> None:
     """Put the numbers of their agents to a block's first ``m`` prints."""
-    for j in range(m):
-        print_ = block[j]
-        print_.buyer = _number(np.int64(buy_agent[print_.row]), day, ids, slots)
-        print_.seller = _number(np.int64(sell_agent[print_.row]), day, ids, slots)
+    rows, buyers, sellers = notes[ROW], notes[BUYER], notes[SELLER]
+    for j in range(np.uint64(m)):
+        row = np.uint64(rows[j])
+        buyers[j] = _number(np.int64(buy_agent[row]), day, ids, slots)
+        sellers[j] = _number(np.int64(sell_agent[row]), day, ids, slots)
 
 
-@njit
-def add_agents(
-    block: Any, start: int, stop: int, buyers: int, sellers: int, buy_list: Any, sell_list: Any, bought: Any, sold: Any
-) -> Any:
-    """Add some prints' volumes to their agents; how many bought and sold afterwards.
+@leaf
+def add_to_agent(agent: Any, volume: float, volumes: Any, bits: Any, listed: Any, count: int) -> int:
+    """Add a print's volume to one of its agents'; how many agents the list holds afterwards.
 
-    Written without branches: an agent joins its list with its first volume, and the unknown one's is NaN. Unsigned
-    places spare the compiler a sign check.
+    Written without branches: an agent joins the list with its first volume, and the unknown one's is NaN. ``bits`` are
+    the volumes' bit patterns, as these take fewer instructions to compare.
     """
-    for j in range(start, stop):
-        v = block[j].volume
-        traded = v > 0.0
-        i = block[j].buyer
-        buy_list[np.uint64(buyers)] = i
-        buyers += (bought[i] == 0.0) & traded
-        bought[i] += v
-        i = block[j].seller
-        sell_list[np.uint64(sellers)] = i
-        sellers += (sold[i] == 0.0) & traded
-        sold[i] += v
-    return buyers, sellers
+    listed[np.uint64(count)] = agent
+    count += (bits[agent] == 0) & (volume > 0.0)
+    volumes[agent] += volume
+    return count
 
 
-@njit
+@leaf
 def _ranked(x: float, first: float, second: float, third: float) -> Any:
     """The three largest of four, the last three of which are in order; without branches, none may be NaN."""
     rest = x if x < first else first
@@ -78,13 +69,13 @@ def _ranked(x: float, first: float, second: float, third: float) -> Any:
     return first, second, third
 
 
-@njit
+@leaf
 def _share(part: float, total: float) -> float:
     share = part / total
     return 1.0 if share > 1.0 else share
 
 
-@njit
+@leaf
 def agent_figures(bar: Any, buyers: Any, sellers: Any, bought: Any, sold: Any) -> None:
     """Write a bar's figures by agent, NaN without any, and empty the volumes."""
     bar.buy_agent_hhi = bar.buy_agent_top3_share = np.nan

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.bars import plain_kernel as kernel
-from tapelab.quant.bars.kernel import DONE, OUT_FULL
-from tapelab.quant.bars.plain_sums import INF_BITS
+from tapelab.quant.bars.eligibility import INF_BITS, first_run
+from tapelab.quant.bars.intake import DONE, OUT_FULL
 from tapelab.quant.bars.records import joined
 from tapelab.quant.bars.rules import trade_type_table
 from tapelab.quant.bars.spec import BAR_KINDS, BarSpec
@@ -59,7 +59,7 @@ class PlainBars:
         state["threshold"] = self._spec.threshold
         state["interval_ns"] = self._spec.interval_ns
         state["low_bits"] = INF_BITS
-        state["first_type"], state["last_type"] = _first_run(self._allowed)
+        state["first_type"], state["last_type"] = first_run(self._allowed)
         for name in ("open_ns", "close_ns", "next_open_ns", "clock_ns"):
             state[name] = BEFORE_ALL
 
@@ -158,13 +158,6 @@ def compute_plain_bars(
     if tape_ended:
         builder._finish()
     return builder._take()
-
-
-def _first_run(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """First and last of the lowest unbroken run of trade types that enter bars."""
-    first = int(np.argmax(allowed))
-    run = allowed[first:]
-    return first, first + (len(run) if run.all() else int(np.argmin(run))) - 1
 
 
 #: Rows a builder keeps for closed bars, and the rows of a further piece where a long tape fills them.

@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from tapelab.quant._numba import njit
-from tapelab.quant.bars.kernel import DONE, OTHER_SESSION, OUT_FULL
+from tapelab.quant.bars.eligibility import INF_BITS, all_sound, in_order, none_barred
+from tapelab.quant.bars.intake import DONE, OTHER_SESSION, OUT_FULL
 from tapelab.quant.bars.plain_sums import (
-    INF_BITS,
     STRIDE,
     add_in_order,
     add_on_grid,
@@ -47,52 +47,6 @@ PLAIN_STATE_DTYPE: Final = np.dtype(
 
 _FIRST_OF_DAY: Final = int(BarFlag.FIRST_OF_DAY)
 _SESSION_END: Final = int(BarFlag.SESSION_END)
-
-
-@njit
-def _in_order(ts_ns: Any, start: int, stop: int, state: Any) -> bool:
-    """Whether no event time goes backwards and all lie in the session."""
-    backwards = 0
-    for i in range(np.uint64(start), np.uint64(stop - 1)):
-        later = ts_ns[i + np.uint64(1)]
-        # A difference of two times of the same sign cannot overflow.
-        backwards |= (later - ts_ns[i]) | later
-    return (
-        backwards >= 0
-        and ts_ns[start] >= max(state.clock_ns, state.open_ns, 0)
-        and ts_ns[stop - 1] < min(state.close_ns, LAST_TS_NS)
-    )
-
-
-@njit
-def _none_barred(trade_type: Any, flags: Any, start: int, stop: int, state: Any, allowed: Any) -> bool:
-    """Whether every print's type and flags let it into bars."""
-    marked = np.uint16(0)
-    for i in range(np.uint64(start), np.uint64(stop)):
-        marked |= flags[i]
-    if (marked & EXCLUDED_FLAGS) != 0:
-        return False
-    first, last = np.uint8(state.first_type), np.uint8(state.last_type - state.first_type)
-    above = np.uint8(0)
-    for i in range(np.uint64(start), np.uint64(stop)):
-        above = max(above, np.uint8(trade_type[i] - first))
-    if above <= last:
-        return True
-    barred = 0
-    for i in range(np.uint64(start), np.uint64(stop)):
-        barred |= not allowed[trade_type[i]]
-    return barred == 0
-
-
-@njit
-def _all_sound(price_bits: Any, volume_bits: Any, start: int, stop: int) -> bool:
-    """Whether every price and volume lets its print into bars; a volume of minus zero is left to ``_pack``."""
-    wrong = 0
-    for i in range(np.uint64(start), np.uint64(stop)):
-        # Negative where a price is not in (0, inf) or a volume not in [+0, inf).
-        wrong |= (price_bits[i] - 1) | (INF_BITS - 1 - price_bits[i])
-        wrong |= volume_bits[i] | (INF_BITS - 1 - volume_bits[i])
-    return wrong >= 0
 
 
 @njit
@@ -216,9 +170,11 @@ def advance_plain(
         stop = min(row + BLOCK, n)
         if out_from + stop - row + 1 > len(out):
             return row, out_from, OUT_FULL
-        if _in_order(ts_ns, row, stop, state) and _none_barred(trade_type, flags, row, stop, state, allowed):
+        if in_order(ts_ns, row, stop, state) and none_barred(
+            trade_type, flags, row, stop, state.first_type, state.last_type, allowed
+        ):
             grid = common_grid(price, volume, price_bits, volume_bits, row, stop, state)
-            if grid > 0.0 or _all_sound(price_bits, volume_bits, row, stop):
+            if grid > 0.0 or all_sound(price_bits, volume_bits, row, stop):
                 out_from += _walk(
                     ts_ns, price, volume, price_bits, side, ends[:0], first_seq, row, stop,
                     grid, state, of_strides, ends, out, out_from,

@@ -30,8 +30,6 @@ _LOW: Final = 2**52 - 1
 _COUNT: Final = pow(_WHOLE_TOP, -1, 4096)
 #: Prints that are looked at where the block before had no grid.
 _FEW: Final = 16
-#: Bit pattern of infinity: finite numbers above zero are the integers between 0 and this one, in order.
-INF_BITS: Final = 0x7FF0_0000_0000_0000
 _OCTAVE: Final = 2**52
 
 

@@ -12,7 +12,10 @@ from tapelab.quant.bars.spec import BAR_KINDS, BarSpec
 from tapelab.quant.dtypes import BAR_DTYPE, TRAILING_WINDOWS
 
 #: Prints that go through the kernel at a time; results do not depend on it.
-BLOCK: Final = 1024
+BLOCK: Final = 512
+#: Places between the rows of an array that is worked on side by side. Rows a power of two apart share the same few
+#: lines of the cache, and a load from one waits for a store to another that only looks the same in its low bits.
+APART: Final = 48
 #: Event times before every other: the sentinel print a day begins with, and "no day yet".
 BEFORE_ALL: Final = -(2**63)
 
@@ -40,25 +43,13 @@ DAY_DTYPE: Final = np.dtype(
     ]
 )
 
-#: An eligible print of the block at work: its row there, and what all specifications need of it.
-#: ``bought`` and ``sold`` are what of its volume buyers and sellers began, the volume or zero; ``marks`` says what is
-#: rare about it. ``changed`` and ``marked`` list, over the first rows, the places of the prints whose price differs
-#: from the one before and of those with marks. ``buyer`` and ``seller`` are the agents' numbers of the day, 0 unknown.
-BLOCK_DTYPE: Final = np.dtype(
-    [
-        ("volume", "<f8"),
-        ("bought", "<f8"),
-        ("sold", "<f8"),
-        ("square", "<f8"),
-        ("side", "i1"),
-        ("marks", "u1"),
-        ("changed", "<u2"),
-        ("marked", "<u2"),
-        ("row", "<u2"),
-        ("buyer", "<u4"),
-        ("seller", "<u4"),
-    ]
-)
+#: Rows of ``BarState.figures``, what all specifications need of the block's prints: volumes, the same with the
+#: aggressor's sign (zero where unknown), squared log returns.
+VOLUMES, SIGNED, SQUARE = range(3)
+#: Rows of ``BarState.notes``: a print's row in the block, its aggressor, what is rare about it, its agents' numbers
+#: of the day (0 unknown); ``CHANGED`` and ``MARKED`` list, over the first columns, the places of the prints whose
+#: price differs from the one before and of those with marks.
+ROW, SIDE, MARKS, BUYER, SELLER, CHANGED, MARKED = range(7)
 RLP_MARK, LARGE_MARK = 1, 2
 
 #: Of a print's volume, what buyers and sellers began: a factor by the aggressor as an unsigned byte. It costs less
@@ -114,6 +105,7 @@ class BarState:
     agent and number, ``agent << 32 | number``, 0 where free; both serve all specifications. A pending bar's volumes
     by number are in ``agent_volumes`` (specs, side, agents), 0 where an agent has none and NaN for the unknown ones;
     ``agent_lists`` (specs, side, agents) names those that have, in order of their first.
+    ``figures`` (3, BLOCK) and ``notes`` (7, BLOCK) hold the prints of the block at work.
     ``out`` (specs, rows) takes closed bars, ``out_n`` counts them.
     """
 
@@ -127,12 +119,13 @@ class BarState:
             row["interval_ns"] = spec.interval_ns
         self.left = np.ones((count, len(WINDOWS_NS)), np.int64)
         self.ring_ts = np.empty(4 * BLOCK, np.int64)
-        self.ring = np.empty((4, 4 * BLOCK))
+        self.ring = np.empty((4, 4 * BLOCK + APART))
         self.agent_ids = np.zeros(4 * BLOCK, np.int32)
         self.agent_slots = np.zeros(8 * BLOCK, np.int64)
-        self.agent_volumes = np.zeros((count, 2, 4 * BLOCK))
-        self.agent_lists = np.zeros((count, 2, 4 * BLOCK), np.uint32)
-        self.block = np.empty(BLOCK, BLOCK_DTYPE)
+        self.agent_volumes = np.zeros((count, 2, 4 * BLOCK + APART))
+        self.agent_lists = np.zeros((count, 2, 4 * BLOCK + APART), np.uint32)
+        self.figures = np.empty((3, BLOCK + APART))
+        self.notes = np.empty((7, BLOCK + APART), np.int32)
         self.out: npt.NDArray[np.void] = np.empty((count, 4 * BLOCK), BAR_DTYPE)
         self.out_n = np.zeros(count, np.int64)
         self.forget(BEFORE_ALL)
@@ -186,7 +179,8 @@ class BarState:
 
     def grow_agents(self) -> None:
         """Double the room for agents and hash them again."""
-        count, sides, size = self.agent_volumes.shape
+        count, sides, _ = self.agent_volumes.shape
+        size = len(self.agent_ids)
         self.agent_ids = np.concatenate([self.agent_ids, np.zeros(size, np.int32)])
         self.agent_volumes = np.concatenate([self.agent_volumes, np.zeros((count, sides, size))], axis=2)
         self.agent_lists = np.concatenate([self.agent_lists, np.zeros((count, sides, size), np.uint32)], axis=2)
@@ -228,13 +222,16 @@ class BarState:
             self.agent_slots,
             self.agent_volumes,
             self.agent_lists,
-            self.block,
+            self.figures,
+            self.notes,
             self.out,
             self.out_n,
         )
 
 
 def agent_hash(agent: int) -> int:
-    """Spread agent numbers over a table whose size is a power of two; the kernel computes the same."""
-    mixed = ((agent & 0xFFFFFFFF) * 0x9E3779B1) & 0xFFFFFFFF
-    return mixed ^ (mixed >> 15)
+    """Spread agents over a table whose size is a power of two; the kernel computes the same.
+
+    Small numbers, as exchanges give them, stay side by side and so share lines of the cache.
+    """
+    return ((agent & 0x3FF) ^ ((agent & 0xFFFFFFFF) >> 10) * 0x9E3779B1) & 0xFFFFFFFF
