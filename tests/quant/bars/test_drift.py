@@ -1,4 +1,4 @@
-"""After ten million prints of one day the trailing measures are still those of a fresh computation."""
+"""After ten million prints of one day, odd ones among them, trailing measures are those of a fresh computation."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def _chunk(rng: np.random.Generator, start: int, price: float) -> Ticks:
     return Ticks(*(columns.get(name, np.zeros(CHUNK)).astype(dtype) for name, dtype in TICK_COLUMNS))
 
 
+#: Prints that dwarf the others, early in the day: number to (volume, factor of the price).
+ODD = {10_000: (1e9, 1.0), 20_000: (1e15, 1.0), 30_000: (1.0, 100.0), 40_000: (2.0**53, 0.01)}
+
+
 @pytest.mark.slow
 def test_trailing_measures_do_not_drift() -> None:
     rng = np.random.default_rng(11)
@@ -41,6 +45,10 @@ def test_trailing_measures_do_not_drift() -> None:
     for start in range(0, PRINTS, CHUNK):
         kept = [*kept[-1:], _chunk(rng, start, price)]
         price = float(kept[-1].price[-1])
+        for at, (volume, factor) in ODD.items():
+            if start <= at < start + CHUNK:
+                kept[-1].volume[at - start] = volume
+                kept[-1].price[at - start] *= factor
         (bars,) = builder.update(kept[-1], start)
     recent = Ticks.concatenate(kept)
     first = PRINTS - recent.n

@@ -15,8 +15,9 @@ from tapelab.quant.bars.reference import ReferenceBars
 from tapelab.quant.bars.rules import eligible
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.bars.state import BLOCK
-from tapelab.quant.dtypes import BAR_DTYPE, TickFlag
+from tapelab.quant.dtypes import TickFlag
 from tapelab.quant.ticks import Ticks
+from tests.quant.bars.compare import assert_reference, assert_same
 from tests.quant.bars.tapes import CALENDAR, TYPES, seeded, sessions, tapes
 
 pytestmark = pytest.mark.slow
@@ -25,14 +26,6 @@ SPECS = [BarSpec.parse(text) for text in ("tick:3", "volume:5.3", "dollar:1000",
 ORDEAL = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 
 ACTIONS = st.sampled_from(["update", "update", "update", "marker", "gap", "reset", "restore", "stream"])
-
-
-def assert_same(left: Any, right: Any) -> None:
-    if left.tobytes() == right.tobytes():
-        return
-    for name in BAR_DTYPE.names or ():
-        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
-    raise AssertionError("equal values with different bits")
 
 
 @ORDEAL
@@ -71,9 +64,9 @@ def test_any_history_gives_the_bars_of_the_reference(tape: Ticks, data: st.DataO
                     reference.reset(action == "gap")
                 continue
         for left, right in zip(got, want, strict=True):
-            assert_same(left, right)
+            assert_reference(left, right)
     for left, reference in zip(builder.end_tape(), references, strict=True):
-        assert_same(left, reference.end_tape())
+        assert_reference(left, reference.end_tape())
 
 
 @ORDEAL
@@ -91,7 +84,7 @@ def test_a_long_troubled_tape_gives_the_bars_of_the_reference(text: str) -> None
     reference = ReferenceBars(spec, CALENDAR, TYPES)
     want = np.concatenate([reference.update(tape, 0), reference.end_tape()])
     assert len(want) > 30
-    assert_same(compute_bars(tape, spec, CALENDAR, TYPES), want)
+    assert_reference(compute_bars(tape, spec, CALENDAR, TYPES), want)
 
 
 @pytest.mark.parametrize("text", ["tick:50", "tick:5000", "volume:800", "dollar:5e7", "time:90s"])
@@ -110,7 +103,7 @@ def test_a_sound_tape_gives_the_bars_of_the_reference(text: str, agents: bool) -
     for tape in (sound, odd):
         reference = ReferenceBars(spec, CALENDAR, TYPES)
         want = np.concatenate([reference.update(tape, 0), reference.end_tape()])
-        assert_same(compute_bars(tape, spec, CALENDAR, TYPES), want)
+        assert_reference(compute_bars(tape, spec, CALENDAR, TYPES), want)
 
 
 def test_chunks_and_restores_do_not_show_on_a_long_tape() -> None:
@@ -143,7 +136,7 @@ def test_a_ring_that_must_grow_and_many_agents_do_not_show() -> None:
     spec = BarSpec.parse("tick:15000")
     reference = ReferenceBars(spec, CALENDAR, TYPES)
     want = np.concatenate([reference.update(dense, 0), reference.end_tape()])
-    assert_same(compute_bars(dense, spec, CALENDAR, TYPES), want)
+    assert_reference(compute_bars(dense, spec, CALENDAR, TYPES), want)
     half = BarBuilder([spec], CALENDAR, TYPES)
     first = half.update(dense.slice(0, 31_000), 0)[0]
     again = BarBuilder([spec], CALENDAR, TYPES)

@@ -21,6 +21,7 @@ from tapelab.quant.bars.offline import compute_bars
 from tapelab.quant.bars.reference import ReferenceBars
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.ticks import Ticks
+from tests.quant.bars.compare import assert_reference
 
 pytestmark = pytest.mark.slow
 
@@ -66,10 +67,7 @@ def test_live_equals_offline_over_a_real_tape(
     head = tape.slice(0, 5_000)
     spec = BarSpec("tick", 50)
     reference = ReferenceBars(spec, calendar, instrument.bar_trade_types).update(head, 0)
-    assert (
-        compute_bars(head, spec, calendar, instrument.bar_trade_types, tape_ended=False).tobytes()
-        == reference.tobytes()
-    )
+    assert_reference(compute_bars(head, spec, calendar, instrument.bar_trade_types, tape_ended=False), reference)
 
 
 def _batch(ticks: Ticks, symbol: str, first_seq: int) -> TickBatch:

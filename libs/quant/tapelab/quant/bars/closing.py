@@ -7,7 +7,15 @@ from typing import Any, Final
 
 from tapelab.quant._numba import leaf
 from tapelab.quant.bars.participants import agent_figures
-from tapelab.quant.bars.state import RING_PRICE, RING_RV, RING_SIGNED, RING_VOLUME
+from tapelab.quant.bars.state import (
+    RING_PRICE,
+    RING_RV,
+    RING_RV_LOW,
+    RING_SIGNED,
+    RING_SIGNED_LOW,
+    RING_VOLUME,
+    RING_VOLUME_LOW,
+)
 from tapelab.quant.dtypes import TRAILING_WINDOWS, BarFlag
 
 _AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
@@ -15,6 +23,13 @@ _FIRST_OF_DAY: Final = int(BarFlag.FIRST_OF_DAY)
 #: Prints that a window's start moves by before it looks closer, a power of two.
 _STRIDE: Final = 256
 _W1, _W5, _W30, _W300 = (ns for _, ns in TRAILING_WINDOWS)
+
+
+@leaf
+def _since(high: Any, low: Any, i: int, end: int) -> float:
+    """What was added from place ``i`` on, before ``end``."""
+    found: float = (high[end - 1] - high[i - 1]) + (low[end - 1] - low[i - 1])
+    return found
 
 
 @leaf
@@ -34,13 +49,15 @@ def _window(w: int, width_ns: int, ts_close_ns: int, end: int, left: Any, ring_t
     ret = 0.0
     if i < end - 1:
         ret = math.log(ring[RING_PRICE, end - 1] / ring[RING_PRICE, i])
+    # fmt: off
     return (
         ret,
-        ring[RING_VOLUME, end - 1] - ring[RING_VOLUME, i - 1],
-        ring[RING_SIGNED, end - 1] - ring[RING_SIGNED, i - 1],
+        _since(ring[RING_VOLUME], ring[RING_VOLUME_LOW], i, end),
+        _since(ring[RING_SIGNED], ring[RING_SIGNED_LOW], i, end),
         float(end - i),
-        ring[RING_RV, end - 1] - ring[RING_RV, i - 1],
+        _since(ring[RING_RV], ring[RING_RV_LOW], i, end),
     )
+    # fmt: on
 
 
 @leaf

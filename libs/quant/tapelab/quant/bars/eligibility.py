@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant._numba import leaf
-from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LAST_TS_NS
+from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LAST_TS_NS, LEAST, MOST
 
 #: Bit pattern of infinity: finite numbers above zero are the integers between 0 and this one, in order.
 INF_BITS: Final = 0x7FF0_0000_0000_0000
+_LEAST_BITS: Final = int(np.float64(LEAST).view(np.int64))
+_MOST_BITS: Final = int(np.float64(MOST).view(np.int64))
 
 
 def first_run(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
@@ -66,7 +68,7 @@ def all_sound(price_bits: Any, volume_bits: Any, start: int, stop: int) -> bool:
     """Whether every price and volume lets its print into bars; false, too, where a volume is minus zero."""
     wrong = 0
     for i in range(np.uint64(start), np.uint64(stop)):
-        # Negative where a price is not in (0, inf) or a volume not in [+0, inf).
-        wrong |= (price_bits[i] - 1) | (INF_BITS - 1 - price_bits[i])
-        wrong |= volume_bits[i] | (INF_BITS - 1 - volume_bits[i])
+        # Negative where a price is not in [LEAST, MOST] or a volume not in [+0, MOST].
+        wrong |= (price_bits[i] - _LEAST_BITS) | (_MOST_BITS - price_bits[i])
+        wrong |= volume_bits[i] | (_MOST_BITS - volume_bits[i])
     return wrong >= 0

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from tapelab.quant._numba import leaf
-from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LARGE_AFTER, LARGE_TIMES, LAST_TS_NS, RLP_FLAG, RLP_TYPE
+from tapelab.quant.bars.rules import (
+    EXCLUDED_FLAGS,
+    LARGE_AFTER,
+    LARGE_TIMES,
+    LAST_TS_NS,
+    LEAST,
+    MOST,
+    RLP_FLAG,
+    RLP_TYPE,
+)
+from tapelab.quant.bars.running import add
 from tapelab.quant.bars.state import (
     CHANGED,
     LARGE_MARK,
@@ -16,8 +26,11 @@ from tapelab.quant.bars.state import (
     MARKS,
     RING_PRICE,
     RING_RV,
+    RING_RV_LOW,
     RING_SIGNED,
+    RING_SIGNED_LOW,
     RING_VOLUME,
+    RING_VOLUME_LOW,
     RLP_MARK,
     ROW,
     SIDE,
@@ -28,7 +41,6 @@ from tapelab.quant.bars.state import (
 
 #: Why the kernel returned: all done, a print of another session, or an array is too small.
 DONE, OTHER_SESSION, RING_FULL, AGENTS_FULL, OUT_FULL = range(5)
-_INF: Final = math.inf
 
 
 @leaf
@@ -71,10 +83,10 @@ def take_eligible(
         if not (
             allowed[trade_type[i]]
             and (flags[i] & EXCLUDED_FLAGS) == 0
-            and p > 0.0
-            and p < _INF
+            and p >= LEAST
+            and p <= MOST
             and v >= 0.0
-            and v < _INF
+            and v <= MOST
             and 0 <= t < LAST_TS_NS
         ):
             continue
@@ -115,6 +127,17 @@ def _add_squares(m: int, prices: Any, squares: Any, changed: Any) -> None:
 
 
 @leaf
+def _run(m: int, base: int, values: Any, high: Any, low: Any) -> None:
+    """The day's running sum of a column, as two floats, from the print before ``base`` on."""
+    total, rest = high[base - 1], low[base - 1]
+    to_high, to_low = high[base:], low[base:]
+    for j in range(np.uint64(m)):
+        total, rest = add(total, rest, values[j])
+        to_high[j] = total
+        to_low[j] = rest
+
+
+@leaf
 def add_to_day(m: int, day: Any, ring: Any, figures: Any, notes: Any) -> int:
     """Take the block's ``m`` prints into the day's running sums; how many bear marks."""
     base = day.ring_end
@@ -123,19 +146,9 @@ def add_to_day(m: int, day: Any, ring: Any, figures: Any, notes: Any) -> int:
     for j in range(np.uint64(m)):
         signed[j] = volumes[j] * np.float64(np.int32(sides[j] > 0) - np.int32(sides[j] < 0))
     _add_squares(m, ring[RING_PRICE, base - 1 : base + m], squares, notes[CHANGED])
-    to_volume, to_signed, to_rv = ring[RING_VOLUME, base:], ring[RING_SIGNED, base:], ring[RING_RV, base:]
-    sum_volume, sum_signed, sum_rv = (
-        ring[RING_VOLUME, base - 1],
-        ring[RING_SIGNED, base - 1],
-        ring[RING_RV, base - 1],
-    )
-    for j in range(np.uint64(m)):
-        sum_volume += volumes[j]
-        sum_signed += signed[j]
-        sum_rv += squares[j]
-        to_volume[j] = sum_volume
-        to_signed[j] = sum_signed
-        to_rv[j] = sum_rv
+    _run(m, base, volumes, ring[RING_VOLUME], ring[RING_VOLUME_LOW])
+    _run(m, base, signed, ring[RING_SIGNED], ring[RING_SIGNED_LOW])
+    _run(m, base, squares, ring[RING_RV], ring[RING_RV_LOW])
     volume_before = ring[RING_VOLUME, base - 1 : base + m]
     for j in range(np.uint64(m)):
         v, earlier = volumes[j], np.float64(day.prints + np.int64(j))

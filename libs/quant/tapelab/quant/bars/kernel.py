@@ -34,6 +34,7 @@ from tapelab.quant.bars.state import (
     MARKED,
     MARKS,
     RING_PRICE,
+    RING_ROWS,
     RLP_MARK,
     ROW,
     SELLER,
@@ -86,7 +87,7 @@ def _room(
     drop = low - 1
     if drop > 0:
         _move(ring_ts, drop, end)
-        for column in range(4):
+        for column in range(RING_ROWS):
             _move(ring[column], drop, end)
         for k in range(len(specs)):
             for w in range(left.shape[1]):

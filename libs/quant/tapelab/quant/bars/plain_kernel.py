@@ -22,7 +22,7 @@ from tapelab.quant.bars.plain_sums import (
     find_ends,
     interval_end,
 )
-from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LAST_TS_NS
+from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LAST_TS_NS, LEAST, MOST
 from tapelab.quant.bars.state import DOLLAR, TICK, TIME, VOLUME
 from tapelab.quant.dtypes import BarFlag
 
@@ -63,10 +63,10 @@ def _pack(
         if not (
             allowed[trade_type[i]]
             and (flags[i] & EXCLUDED_FLAGS) == 0
-            and p > 0.0
-            and p < np.inf
+            and p >= LEAST
+            and p <= MOST
             and v >= 0.0
-            and v < np.inf
+            and v <= MOST
             and 0 <= t < LAST_TS_NS
         ):
             continue

@@ -47,7 +47,8 @@ def _int(x: Any) -> Any:
 def _grid_of(price: Any, volume: Any, price_bits: Any, volume_bits: Any, start: int, stop: int, state: Any) -> float:
     first = price_bits[start]
     exponent = (first >> 52) - 1
-    if not 1023 - 60 < exponent < 1023 + 60:
+    # Well within the prices that enter bars, as all that are within a factor of two then are.
+    if not 1023 - 50 < exponent < 1023 + 50:
         return 0.0
     # Prices within a factor of two of the first: none has a smaller exponent than that, so the lowest bit any
     # of them sets is worth no less than it is there.

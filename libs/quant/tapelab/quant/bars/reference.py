@@ -1,7 +1,8 @@
 """Bars the slow and readable way: one print after the other, in plain Python.
 
-It says what the kernel computes, in the same order of operations, so that tests compare bits. It keeps
-every print of the day and has no other use.
+It says what the kernel computes, in the same order of operations, so that tests compare bits; only the sums over
+trailing windows are the exact ones, which the kernel comes within rounding of. It keeps every print of the day and
+has no other use.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.quant.bars.rules import EXCLUDED_FLAGS, LARGE_AFTER, LARGE_TIMES, LAST_TS_NS, RLP_FLAG, RLP_TYPE
+from tapelab.quant.bars.rules import (
+    EXCLUDED_FLAGS,
+    LARGE_AFTER,
+    LARGE_TIMES,
+    LAST_TS_NS,
+    LEAST,
+    MOST,
+    RLP_FLAG,
+    RLP_TYPE,
+)
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.calendar import Session, SessionCalendar
 from tapelab.quant.dtypes import BAR_DTYPE, TRAILING_WINDOWS, BarFlag
@@ -25,7 +35,7 @@ from tapelab.quant.ticks import Ticks
 
 @dataclass
 class _Day:
-    """The eligible prints of the current session, with running sums up to and including each."""
+    """The eligible prints of the current session, and what they have traded."""
 
     session: Session
     clock: list[int] = field(default_factory=list)
@@ -33,6 +43,7 @@ class _Day:
     volume: list[float] = field(default_factory=list)
     signed: list[float] = field(default_factory=list)
     squares: list[float] = field(default_factory=list)
+    total: float = 0.0
 
 
 @dataclass
@@ -85,7 +96,7 @@ class ReferenceBars:
             ts_ns, price, volume, aggressor, _, trade_type, flags, buy_agent, sell_agent, _ = values
             if trade_type not in self._types or flags & EXCLUDED_FLAGS:
                 continue
-            if not (0.0 < price < math.inf and 0.0 <= volume < math.inf and 0 <= ts_ns < LAST_TS_NS):
+            if not (LEAST <= price <= MOST and 0.0 <= volume <= MOST and 0 <= ts_ns < LAST_TS_NS):
                 continue
             session = self._calendar.session_at(ts_ns)
             current = self._day.session if self._day else None
@@ -110,9 +121,10 @@ class ReferenceBars:
                 bars.append(self._bar(self._interval_end(), 0))
             day.clock.append(clock)
             day.price.append(price)
-            day.volume.append((day.volume[-1] if day.volume else 0.0) + volume)
-            day.signed.append((day.signed[-1] if day.signed else 0.0) + signed)
-            day.squares.append((day.squares[-1] if day.squares else 0.0) + square)
+            day.volume.append(volume)
+            day.signed.append(signed)
+            day.squares.append(square)
+            day.total += volume
             self._pending.append(latest)
             self._last = (seq, book_seq)
             if self._measure() >= self._spec.threshold:
@@ -224,7 +236,8 @@ def _window(day: _Day, ts_close_ns: int, width_ns: int) -> tuple[float, float, f
     """(ret, volume, signed volume, n, rv) over the day's prints with clock in ``(ts_close - width, ts_close]``."""
     first = bisect_right(day.clock, ts_close_ns - width_ns)
     n = len(day.clock) - first
-    sums = [(sums[-1] - (sums[first - 1] if first else 0.0)) for sums in (day.volume, day.signed, day.squares)]
+    # The kernel takes differences of sums in two floats, which come within rounding of these exact ones.
+    sums = [math.fsum(values[first:]) for values in (day.volume, day.signed, day.squares)]
     return (math.log(day.price[-1] / day.price[first]) if n else 0.0), sums[0], sums[1], float(n), sums[2]
 
 
@@ -243,7 +256,7 @@ def _sign(aggressor: int) -> int:
 def _is_large(volume: float, day: _Day) -> bool:
     """Against the mean of the day's earlier prints; multiplied out, so that no division rounds."""
     earlier = len(day.volume)
-    return earlier >= LARGE_AFTER and volume > 0.0 and volume * earlier >= LARGE_TIMES * day.volume[-1]
+    return earlier >= LARGE_AFTER and volume > 0.0 and volume * earlier >= LARGE_TIMES * day.total
 
 
 def _by_agent(shares: Any) -> dict[int, float]:

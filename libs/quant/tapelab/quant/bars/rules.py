@@ -22,6 +22,10 @@ RLP_TYPE: Final = int(TradeType.RLP)
 LARGE_TIMES: Final = 5.0
 #: ... of which there must be so many; before that, none is.
 LARGE_AFTER: Final = 100
+#: Prices from ``LEAST`` to ``MOST`` and volumes up to ``MOST``: beyond it floats hold no whole lots, and within it no
+#: sum of a day and no return can overflow.
+MOST: Final = 2.0**53
+LEAST: Final = 2.0**-53
 #: Event times from 1970 to 2116; anything else is no time, and session arithmetic on it would overflow.
 LAST_TS_NS: Final = 2**62
 
@@ -44,18 +48,18 @@ def eligible(ticks: Ticks, calendar: SessionCalendar, bar_trade_types: Collectio
     """Which prints of a whole tape enter bars, shape ``(n,)``; what the bar kernel decides print by print.
 
     A print is eligible when its trade type is listed, it is neither suspicious nor cancelled, its price is
-    finite and above zero, its volume finite and not negative (zero is allowed), its event time is from
-    1970 to 2116 and lies in the session that is current or in a later one. A later session becomes current
-    with its first eligible print; prints of earlier sessions that come after that are late, and out.
+    from ``LEAST`` to ``MOST``, its volume from 0 (allowed) to ``MOST``, its event time is from 1970 to 2116 and
+    lies in the session that is current or in a later one. A later session becomes current with its first
+    eligible print; prints of earlier sessions that come after that are late, and out.
     """
     with np.errstate(invalid="ignore"):
         passes = (
             trade_type_table(bar_trade_types)[ticks.trade_type]
             & ((ticks.flags & EXCLUDED_FLAGS) == 0)
-            & (ticks.price > 0.0)
-            & (ticks.price < np.inf)
+            & (ticks.price >= LEAST)
+            & (ticks.price <= MOST)
             & (ticks.volume >= 0.0)
-            & (ticks.volume < np.inf)
+            & (ticks.volume <= MOST)
             & (ticks.ts_event_ns >= 0)
             & (ticks.ts_event_ns < LAST_TS_NS)
         )

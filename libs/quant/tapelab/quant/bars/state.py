@@ -91,14 +91,16 @@ SPEC_DTYPE: Final = np.dtype(
 )
 _PENDING: Final = (SPEC_DTYPE.names or ())[6:]
 
-#: Rows of ``BarState.ring``: price and the day's running sums up to and including each print.
-RING_PRICE, RING_VOLUME, RING_SIGNED, RING_RV = range(4)
+#: Rows of ``BarState.ring``: price, and the day's running sums up to and including each print with what their
+#: rounding left (``running.py``).
+RING_PRICE, RING_VOLUME, RING_SIGNED, RING_RV, RING_VOLUME_LOW, RING_SIGNED_LOW, RING_RV_LOW = range(7)
+RING_ROWS: Final = 7
 
 
 class BarState:
     """Arrays of one symbol's builder.
 
-    ``ring_ts`` (capacity,) and ``ring`` (4, capacity) hold the day's recent prints, oldest first, up to
+    ``ring_ts`` (capacity,) and ``ring`` (7, capacity) hold the day's recent prints, oldest first, up to
     ``day.ring_end``; index 0 at a day's start is a sentinel without price. ``left`` (specs, windows) points
     at each window's oldest print and is a hint only: any smaller value gives the same bars.
     ``agent_ids`` (agents,) holds the agents of the day by number and ``agent_slots`` an open-addressing table of
@@ -119,7 +121,7 @@ class BarState:
             row["interval_ns"] = spec.interval_ns
         self.left = np.ones((count, len(WINDOWS_NS)), np.int64)
         self.ring_ts = np.empty(4 * BLOCK, np.int64)
-        self.ring = np.empty((4, 4 * BLOCK + APART))
+        self.ring = np.empty((RING_ROWS, 4 * BLOCK + APART))
         self.agent_ids = np.zeros(4 * BLOCK, np.int32)
         self.agent_slots = np.zeros(8 * BLOCK, np.int64)
         self.agent_volumes = np.zeros((count, 2, 4 * BLOCK + APART))
@@ -167,7 +169,8 @@ class BarState:
         self.day["prints"] = 0
         self.forget_agents()
         self.ring_ts[0] = BEFORE_ALL
-        self.ring[:, 0] = (np.nan, 0.0, 0.0, 0.0)
+        self.ring[:, 0] = 0.0
+        self.ring[RING_PRICE, 0] = np.nan
         self.left[:] = 1
 
     def grow_ring(self, room: int | None = None) -> None:
@@ -175,7 +178,7 @@ class BarState:
         old = len(self.ring_ts)
         size = 2 * old if room is None else max(old, room)
         self.ring_ts = np.concatenate([self.ring_ts, np.empty(size - old, np.int64)])
-        self.ring = np.concatenate([self.ring, np.empty((4, size - old))], axis=1)
+        self.ring = np.concatenate([self.ring, np.empty((RING_ROWS, size - old))], axis=1)
 
     def grow_agents(self) -> None:
         """Double the room for agents and hash them again."""
