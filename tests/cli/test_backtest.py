@@ -170,12 +170,20 @@ def test_orders_print_by_print(command: Any, model: Path, tmp_path: Path) -> Non
     ("more", "said"),
     [
         (["--latency-ms", "1", "--latencies", "x"], "two latencies"),
-        (["--latencies", "{bad}"], "holds no latencies"),
+        (["--latencies", "{bad}"], "got '-1' in line 2"),
+        (["--seed", "3"], "--seed draws nothing"),
+        (["--fills", "foo"], "expected backtest.fills: one of bars, ticks, got 'foo'"),
         (["--threshold", "nan"], "--threshold: expected a finite number"),
         (["--symbol", "NONE9"], "NONE9"),
         (["--orders", "stop"], "expected backtest.orders: one of limit, market, got 'stop'"),
-        (["--queue", "5x"], "fields that market orders read, got queue"),
-        (["--orders", "limit", "--fills", "bars"], "fields that limit orders read, got fills"),
+        (
+            ["--queue", "5x"],
+            "fields that market orders read (passive ones walk the prints; 'then' needs patience_s), got queue",
+        ),
+        (
+            ["--orders", "limit", "--fills", "bars"],
+            "fields that limit orders read (passive ones walk the prints; 'then' needs patience_s), got fills",
+        ),
     ],
 )
 def test_mistakes_are_one_clear_line(command: Any, model: Path, tmp_path: Path, more: list[str], said: str) -> None:
@@ -185,6 +193,12 @@ def test_mistakes_are_one_clear_line(command: Any, model: Path, tmp_path: Path, 
     assert done.code == 1
     assert said in done.err
     assert len(done.err.strip().splitlines()) <= 2  # progress, then the mistake
+
+
+def test_a_path_that_is_not_there_is_no_stack_that_does_not_run(command: Any, tmp_path: Path) -> None:
+    done = command(*words(tmp_path / "nowhere", tmp_path / "out"))
+    assert done.code == 1
+    assert f"no model {tmp_path / 'nowhere'}" in done.err
 
 
 def test_a_folder_without_a_model_is_said(command: Any, tmp_path: Path) -> None:

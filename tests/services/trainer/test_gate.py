@@ -95,6 +95,16 @@ def test_a_profit_rule_shows_its_numbers() -> None:
     assert "always flat" in rule.reason
 
 
+def test_a_profit_in_a_few_blocks_is_no_proof_however_large() -> None:
+    few = evaluation(5e-5, 0).model_blocks[:29]
+    rule = gate.profit_rule("net_vs_flat", "always flat", abs(few) + 1.0, LIMITS, 1)
+    assert rule.value is not None
+    assert rule.value <= rule.limit
+    assert not rule.passed
+    assert "too few blocks to tell from noise, at least 30 are needed" in rule.reason
+    assert gate.profit_rule("net_vs_flat", "always flat", np.ones(30), LIMITS, 1).passed
+
+
 def test_many_trials_on_the_same_data_raise_the_bar_and_the_rule_shows_them() -> None:
     alone = evaluation(2.5e-5, 4e-5)
     rule = gate.deflated_rule(deflate(alone.model_blocks), LIMITS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import signal
@@ -91,6 +92,8 @@ def up(
         as_json=as_json,
         config_dir=Path(os.environ.get("TAPELAB_CONFIG_DIR", "config")),
     )
+    # A pool that loses its database says so by itself, with a traceback; the run says it in a line.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     result = asyncio.run(run_up(options, default_layout(), SystemClock(), Screen()))
     if result is None:
         if exit_after_signals:

@@ -41,6 +41,7 @@ class ServiceContext:
         self.clock: Clock = clock or SystemClock()
         self.log = log or logging.getLogger(f"tapelab.{name}")
         self.stopping = asyncio.Event()
+        self.asked_to_stop = False
         self.registry = CollectorRegistry()
         self._not_ready: str | None = "starting"
         self._detail = ""
@@ -91,8 +92,9 @@ async def _run(
 ) -> int:
     ctx = ServiceContext(name, settings, environ)
     loop = asyncio.get_running_loop()
+    # Not the loop's own handlers: they wait for their turn, and a loop that is busy (compiling a kernel) has none.
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, ctx)
+        signal.signal(number, lambda *_: _stop(ctx, loop))
     ProcessCollector(registry=ctx.registry)
     PlatformCollector(registry=ctx.registry)
     GCCollector(registry=ctx.registry)
@@ -120,15 +122,16 @@ async def _run(
     return 0
 
 
-def _stop(ctx: ServiceContext) -> None:
+def _stop(ctx: ServiceContext, loop: asyncio.AbstractEventLoop) -> None:
     """Ask the service to stop, and end the process where it does not.
 
     What it waits for may be gone (a database that was killed with the rest of the stack), and nobody may be left
     to kill it. Ending like this is a kill -9, which every service survives.
     """
-    if ctx.stopping.is_set():
+    if ctx.asked_to_stop:
         return
-    ctx.stopping.set()
+    ctx.asked_to_stop = True
+    loop.call_soon_threadsafe(ctx.stopping.set)
 
     def give_up() -> None:
         ctx.log.error(f"did not stop within {STOP_S:g} s of being asked to; ending as it is")
