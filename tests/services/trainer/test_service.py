@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 
 EASY = {
     "p_value": 0.9,
+    "mean_block": 1.0,
     "min_trades": 1,
     "min_deflated_sharpe": 0.0,
     "max_latency_us": 1e6,

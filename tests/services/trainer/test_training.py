@@ -182,7 +182,7 @@ def test_folds_by_session_are_whole_trading_days_or_say_that_there_are_too_few()
     assert not days[0] & days[1]
     assert not days[1] & days[2]
     with pytest.raises(
-        SourceError, match=r"a trading day for each part of each fold, got .* samples of 2 trading days"
+        SourceError, match=r"whole trading days for each part: .*, got .* samples of 2 trading days"
     ):
         split(samples(), by_day)
 

@@ -126,8 +126,7 @@ def _checks(config: ExperimentConfig) -> list[tuple[bool, str, str, str]]:
         (
             not config.backtest.strangers,
             f"backtest.{config.backtest.strangers[0] if config.backtest.strangers else ''}",
-            f"backtest: fields that {config.backtest.orders} orders read (passive ones walk the prints; "
-            "'then' needs patience_s)",
+            f"backtest: fields that {config.backtest.orders} orders read",
             ", ".join(config.backtest.strangers),
         ),
         (
