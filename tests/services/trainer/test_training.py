@@ -181,9 +181,7 @@ def test_folds_by_session_are_whole_trading_days_or_say_that_there_are_too_few()
     assert [len(tested) for tested in days] == [1, 1, 2]
     assert not days[0] & days[1]
     assert not days[1] & days[2]
-    with pytest.raises(
-        SourceError, match=r"whole trading days for each part: .*, got .* samples of 2 trading days"
-    ):
+    with pytest.raises(SourceError, match=r"whole trading days for each part: .*, got .* samples of 2 trading days"):
         split(samples(), by_day)
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _WIDTH: Final = 960.0
 _HEIGHT: Final = 320.0
 _MARGIN: Final = 40.0
+#: Room for the amounts.
+_LEFT: Final = 90.0
+#: Lines of amounts, and days named, at most.
+_LINES, _DAYS = 6, 8
 #: Points of a line; each is the lowest and the highest of its share of bars, so that no spike is lost.
 _POINTS: Final = 900
 
@@ -108,23 +112,22 @@ def _table(symbol: str, rows: npt.NDArray[np.void]) -> pa.Table:
 
 
 def equity_svg(item: Backtested) -> str:
-    """Equity before and after costs, as a self-contained picture; time runs by bars."""
+    """Equity before and after costs, as a self-contained picture; time runs by bars, days are named."""
     net, gross = item.result.equity, np.cumsum(item.result.gross)
     low = min(0.0, *(_edge(curve, np.min) for curve in (net, gross)))
     high = max(0.0, *(_edge(curve, np.max) for curve in (net, gross)))
     title = f"{item.symbol}: net {_edge(net[-1:], np.sum):,.2f} {item.currency}, before costs {gross[-1:].sum():,.2f}"
-    zero = _y(0.0, low, high)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" font-size="12"'
             ' font-family="sans-serif">',
             f"<title>{escape(title)}</title>",
             '<rect width="100%" height="100%" fill="#fff"/>',
-            f'<text x="{_MARGIN:g}" y="24">{escape(title)} (blue: net, dashed grey: before costs)</text>',
-            f'<path d="M{_MARGIN:g} {zero:.1f}H{_WIDTH - _MARGIN:g}" stroke="#bbb"/>',
+            f'<text x="{_LEFT:g}" y="24">{escape(title)} (blue: net, dashed grey: before costs)</text>',
+            *_grid(item, low, high),
             f'<path d="{_line(gross, low, high)}" fill="none" stroke="#888" stroke-dasharray="4 3"/>',
             f'<path d="{_line(net, low, high)}" fill="none" stroke="#1558b0" stroke-width="1.5"/>',
-            f'<text x="{_MARGIN:g}" y="{_HEIGHT - 12:g}">{low:,.2f} to {high:,.2f} {escape(item.currency)}, '
+            f'<text x="{_LEFT:g}" y="{_HEIGHT - 6:g}">{low:,.2f} to {high:,.2f} {escape(item.currency)}, '
             f"{len(net)} bars{_passive(item)}{_seen(item)}</text>",
             "</svg>",
             "",
@@ -164,6 +167,30 @@ def _edge(values: npt.NDArray[np.float64], of: Any) -> float:
     return float(of(values)) if len(values) else 0.0
 
 
+def _grid(item: Backtested, low: float, high: float) -> list[str]:
+    """A line at round amounts, and one where a trading day begins."""
+    raw = (high - low or 1.0) / _LINES
+    unit = 10.0 ** math.floor(math.log10(raw))
+    step = next(unit * k for k in (1.0, 2.0, 5.0, 10.0) if unit * k >= raw)
+    parts = []
+    for k in range(math.ceil(low / step), math.floor(high / step) + 1):
+        y = _y(k * step, low, high)
+        parts.append(f'<path d="M{_LEFT:g} {y:.1f}H{_WIDTH - _MARGIN:g}" stroke="{"#bbb" if k == 0 else "#eee"}"/>')
+        parts.append(f'<text x="{_LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end" fill="#555">{k * step:,g}</text>')
+    n = len(item.day)
+    begins = np.flatnonzero(np.diff(item.day, prepend=0))
+    for i in begins[:: max(1, math.ceil(len(begins) / _DAYS))].tolist():
+        x, written = _x(i, n), str(int(item.day[i]))
+        parts.append(f'<path d="M{x:.1f} {_MARGIN:g}V{_HEIGHT - _MARGIN:g}" stroke="#eee"/>')
+        day = f"{written[:4]}-{written[4:6]}-{written[6:]}"
+        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _MARGIN + 16:g}" fill="#555">{day}</text>')
+    return parts
+
+
+def _x(bar: int, n: int) -> float:
+    return _LEFT + (_WIDTH - _LEFT - _MARGIN) * bar / n
+
+
 def _y(value: float, low: float, high: float) -> float:
     span = high - low or 1.0
     return _MARGIN + (high - value) / span * (_HEIGHT - 2.0 * _MARGIN)
@@ -172,14 +199,13 @@ def _y(value: float, low: float, high: float) -> float:
 def _line(values: npt.NDArray[np.float64], low: float, high: float) -> str:
     n = len(values)
     if not n:
-        return f"M{_MARGIN:g} {_y(0.0, low, high):.1f}"
+        return f"M{_LEFT:g} {_y(0.0, low, high):.1f}"
     points = []
     for part in np.array_split(np.arange(n), min(_POINTS, n)):
         both = {int(part[np.argmin(values[part])]), int(part[np.argmax(values[part])])}
         points += sorted(both)
-    width = _WIDTH - 2.0 * _MARGIN
-    steps = (f"{_MARGIN + width * (i + 1) / n:.1f} {_y(float(values[i]), low, high):.1f}" for i in points)
-    return f"M{_MARGIN:g} {_y(0.0, low, high):.1f}L" + "L".join(steps)
+    steps = (f"{_x(i + 1, n):.1f} {_y(float(values[i]), low, high):.1f}" for i in points)
+    return f"M{_LEFT:g} {_y(0.0, low, high):.1f}L" + "L".join(steps)
 
 
 def _plain(value: float) -> float | None:
