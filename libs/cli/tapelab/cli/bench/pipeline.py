@@ -58,7 +58,7 @@ class _OnePrint(msgspec.Struct, array_like=True):
 
 
 def run() -> dict[str, Any]:
-    """Measure; the object that DESIGN's contract describes."""
+    """Measure; the object that every ``tapelab bench`` prints."""
     with tempfile.TemporaryDirectory(prefix="tapelab-bench-") as folder:
         rows = asyncio.run(_topic_to_bars(Layout(Path(folder))))
     rows += _tick_to_signal()

@@ -53,7 +53,7 @@ def read_experiment(path: Path) -> dict[str, Any]:
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """The last line of ``make up EXIT_AFTER_SIGNALS=N``: DESIGN's contract, read by scripts."""
+    """The last line of ``make up EXIT_AFTER_SIGNALS=N``, a contract: scripts read it."""
 
     ticks: int
     bars: int
