@@ -8,8 +8,8 @@ import numpy as np
 
 from tapelab.quant._numba import leaf
 from tapelab.quant.features.rolling import Slots, finite, push_sum, push_wilder, ratio, sum_slots
-from tapelab.quant.features.spec import NEVER, ZERO_WHEN_EMPTY, FeatureSpec, Normalisation
-from tapelab.quant.features.volatility import ROLL_FLOOR
+from tapelab.quant.features.spec import ZERO_WHEN_EMPTY
+from tapelab.quant.features.volatility import ROLL_FLOOR, level
 
 ATR: Final = 14  # bars
 SHORT: Final = 20
@@ -30,35 +30,10 @@ _CS: Final = 3.0 - 2.0 * 2.0**0.5
 _OHLC: Final = ("open", "high", "low", "close")
 
 
-def _level(
-    name: str,
-    inputs: tuple[str, ...],
-    window: int,
-    unit: str,
-    summary: str,
-    source: str,
-    *,
-    nan_policy: str = NEVER,
-    warmup: int | None = None,
-) -> FeatureSpec:
-    return FeatureSpec(
-        name=name,
-        family="volatility",
-        inputs=inputs,
-        window=window,
-        warmup=warmup or window,
-        unit=unit,
-        nan_policy=nan_policy,
-        normalisation=Normalisation.ZSCORE,
-        summary=summary,
-        source=source,
-    )
-
-
 _BIPOWER: Final = "Barndorff-Nielsen & Shephard (2004), Power and bipower variation, J. Financial Econometrics 2"
 
 SPECS: Final = (
-    _level(
+    level(
         f"atr_{ATR}",
         ("high", "low", "close"),
         ATR + 1,
@@ -66,7 +41,7 @@ SPECS: Final = (
         f"Wilder's average over {ATR} bars of max(high, previous close) - min(low, previous close)",
         "Wilder (1978), New Concepts in Technical Trading Systems",
     ),
-    _level(
+    level(
         f"garman_klass_{SHORT}",
         _OHLC,
         SHORT,
@@ -74,7 +49,7 @@ SPECS: Final = (
         f"square root of the mean of ln(high / low)^2 / 2 - (2 ln 2 - 1) ln(close / open)^2 over {SHORT} bars",
         "Garman & Klass (1980), On the estimation of security price volatilities from historical data, J. Business 53",
     ),
-    _level(
+    level(
         f"rogers_satchell_{SHORT}",
         _OHLC,
         SHORT,
@@ -83,7 +58,7 @@ SPECS: Final = (
         f"{SHORT} bars",
         "Rogers & Satchell (1991), Estimating variance from high, low and closing prices, Annals of Applied Prob. 1",
     ),
-    _level(
+    level(
         f"return_vol_{SHORT}",
         ("open", "close"),
         SHORT,
@@ -91,7 +66,7 @@ SPECS: Final = (
         f"square root of the mean squared log return of {SHORT} bars",
         "Andersen, Bollerslev, Diebold & Labys (2003), Modeling and forecasting realized volatility, Econometrica 71",
     ),
-    _level(
+    level(
         f"bipower_vol_{SHORT}",
         ("open", "close"),
         SHORT + 1,
@@ -99,7 +74,7 @@ SPECS: Final = (
         f"square root of pi / 2 times the mean of |log return| |previous log return| over {SHORT} bars",
         _BIPOWER,
     ),
-    _level(
+    level(
         f"jump_share_{SHORT}",
         ("open", "close"),
         SHORT + 1,
@@ -108,7 +83,7 @@ SPECS: Final = (
         _BIPOWER,
         nan_policy=ZERO_WHEN_EMPTY,
     ),
-    _level(
+    level(
         f"realised_vol_{LONG}",
         ("realised_var",),
         LONG,
@@ -116,7 +91,7 @@ SPECS: Final = (
         f"square root of the mean realised variance of {LONG} bars",
         "Andersen, Bollerslev, Diebold & Labys (2003), Modeling and forecasting realized volatility, Econometrica 71",
     ),
-    _level(
+    level(
         f"corwin_schultz_{SHORT}",
         ("high", "low"),
         SHORT + 1,
@@ -124,7 +99,7 @@ SPECS: Final = (
         f"mean over {SHORT} pairs of bars of the high-low spread estimate, negative ones counted as 0",
         "Corwin & Schultz (2012), A simple way to estimate bid-ask spreads from daily high and low prices, J. Fin. 67",
     ),
-    _level(
+    level(
         f"abdi_ranaldo_{SHORT}",
         ("high", "low", "close"),
         SHORT + 1,

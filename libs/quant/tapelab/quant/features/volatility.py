@@ -35,7 +35,7 @@ _ROLL_AT: Final = _AMIHUD_AT + sum_slots(LONG)
 SLOTS: Final = _ROLL_AT + pair_slots(LONG)
 
 
-def _level(
+def level(
     name: str,
     inputs: tuple[str, ...],
     window: int,
@@ -46,6 +46,7 @@ def _level(
     nan_policy: str = NEVER,
     warmup: int | None = None,
 ) -> FeatureSpec:
+    """A feature of size or dispersion, scaled by its z-score; warm once its window is full, unless said."""
     return FeatureSpec(
         name=name,
         family="volatility",
@@ -61,7 +62,7 @@ def _level(
 
 
 SPECS: Final = (
-    _level(
+    level(
         "range_ticks",
         ("high", "low"),
         1,
@@ -69,7 +70,7 @@ SPECS: Final = (
         "(high - low) / tick size",
         "Alizadeh, Brandt & Diebold (2002), Range-based estimation of stochastic volatility models, J. Finance 57",
     ),
-    _level(
+    level(
         f"realised_vol_{SHORT}",
         ("realised_var",),
         SHORT,
@@ -77,7 +78,7 @@ SPECS: Final = (
         f"square root of the mean realised variance of {SHORT} bars",
         "Andersen, Bollerslev, Diebold & Labys (2003), Modeling and forecasting realized volatility, Econometrica 71",
     ),
-    _level(
+    level(
         f"parkinson_{SHORT}",
         ("high", "low"),
         SHORT,
@@ -85,7 +86,7 @@ SPECS: Final = (
         f"square root of the mean of ln(high / low)^2 / (4 ln 2) over {SHORT} bars",
         "Parkinson (1980), The extreme value method for estimating the variance of the rate of return, J. Business 53",
     ),
-    _level(
+    level(
         f"vol_of_vol_{LONG}",
         ("realised_var",),
         LONG,
@@ -94,7 +95,7 @@ SPECS: Final = (
         "Corsi, Mittnik, Pigorsch & Pigorsch (2008), The volatility of realized volatility, Econometric Reviews 27",
         nan_policy=ZERO_WHEN_FLAT,
     ),
-    _level(
+    level(
         "rv_ratio",
         ("rv_30s", "rv_5m", "close"),
         1,
@@ -102,7 +103,7 @@ SPECS: Final = (
         "ln of the realised variance rate over 30 s against 5 min, a one-tick move per 30 s added to both",
         "Corsi (2009), A simple approximate long-memory model of realized volatility, J. Financial Econometrics 7",
     ),
-    _level(
+    level(
         f"amihud_{LONG}",
         ("open", "close", "dollar"),
         LONG,
@@ -111,7 +112,7 @@ SPECS: Final = (
         "Amihud (2002), Illiquidity and stock returns, Journal of Financial Markets 5",
         nan_policy=ZERO_WHEN_EMPTY,
     ),
-    _level(
+    level(
         f"roll_spread_{LONG}",
         ("open", "close"),
         LONG + 1,
