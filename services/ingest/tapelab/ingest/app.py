@@ -52,6 +52,7 @@ async def ingest_main(ctx: ServiceContext) -> None:
                 source.lineage,
                 ctx.registry,
                 partitions=ctx.settings.partitions,
+                tracing=ctx.tracing,
             )
             bulletin = Bulletin(client, ctx.settings.namespace, str(ctx.clock.now_ns()), ctx.log)
             play: Replay | Follow

@@ -14,6 +14,7 @@ from tapelab.common.instruments import Instruments
 from tapelab.common.runtime.headers import INGEST, TRACE, stamp, traceparent
 from tapelab.common.runtime.metrics import watermark_gauge
 from tapelab.common.runtime.publisher import Publisher
+from tapelab.common.runtime.tracing import Tracing
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.sources.protocol import TapeChunk
 from tapelab.ingest.sessions import SessionMarks
@@ -47,6 +48,7 @@ class Lanes:
         allocate: gives a symbol its stream number.
         lineage: of the prints.
         partitions: of the topic.
+        tracing: is told of every record, where somebody traces.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Lanes:
         registry: CollectorRegistry,
         *,
         partitions: int,
+        tracing: Tracing | None = None,
     ) -> None:
         self._publisher = publisher
+        self._tracing = tracing
         self._partitions = partitions
         self._clock = clock
         self._instruments = instruments
@@ -151,6 +155,8 @@ class Lanes:
             headers=[stamp(INGEST, now_ns), (TRACE, trace)],
             timestamp_ms=now_ns // 1_000_000,
         )
+        if self._tracing is not None:
+            self._tracing.published(topics.TICKS, trace, ticks.n, now_ns, self._clock.now_ns())
         self._in_flight += len(value)
         lane.next_seq += ticks.n
         if ticks.n:
