@@ -27,12 +27,14 @@ from tapelab.common.runtime.kafka import (
     new_consumer,
     new_producer,
     read_range,
+    records_behind,
     to_records,
     tp,
 )
 from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.partitions import PartitionOwner
+from tapelab.common.runtime.record_log import RecordLog
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.runtime.sessions import Sessions
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
@@ -98,7 +100,7 @@ class DecisionHost:
         self._settings = ctx.settings
         self._transactions = capabilities(ctx.settings).transactions
         self._batch_ms = batch_ms
-        self._metrics = StageMetrics(stage_name, ctx.registry)
+        self._metrics = StageMetrics(stage_name, ctx.registry, ctx.clock)
         self._snapshots = SnapshotStore(stage_name, ctx.settings)
         self._sessions = Sessions(ctx, self._session)
         self._log_age = LogAge(ctx.settings, ctx.log)
@@ -222,10 +224,14 @@ class DecisionHost:
             await self._write(lane, records, step, snapshot, end)
             lane.number += 1
             lane.offset = end
-            lane.halted.update(step)
+            lane.halted.update(records, step)
             highwater = self._owner.consumer.highwater(tp(self._settings, self._input, lane.partition))
             self._metrics.lag(lane.partition, max(0, (highwater or 0) - end))
-            self._metrics.snapshot(lane.partition, len(state), (self._ctx.clock.monotonic_ns() - started) / 1e9)
+            took_ns = self._ctx.clock.monotonic_ns() - started
+            self._metrics.snapshot(lane.partition, len(state), took_ns / 1e9)
+            if self._ctx.tracing is not None:
+                ended_ns = self._ctx.clock.now_ns()
+                self._ctx.tracing.step(self._name, records, step, ended_ns - took_ns, ended_ns)
         self._metrics.batch.observe((self._ctx.clock.monotonic_ns() - started) / 1e9)
 
     async def _write(self, lane: _Lane, records: Sequence[Record], step: Any, snapshot: Snapshot, end: int) -> None:
@@ -258,6 +264,7 @@ class DecisionHost:
         started = self._ctx.clock.monotonic_ns()
         if not partitions:
             return
+        self._ctx.recovering(partitions)
         helper = new_consumer(self._settings)
         try:
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
@@ -277,14 +284,25 @@ class DecisionHost:
                 except BaseException:
                     await close_producer(producer)
                     raise
+            positions = {tp(self._settings, self._input, p): self._lanes[p].offset for p in partitions}
+            helper.assign(list(positions))
+            replayed = await records_behind(helper, positions)
         finally:
+            self._ctx.recovered(partitions)
             await close_consumer(helper)
         took = (self._ctx.clock.monotonic_ns() - started) / 1e9
-        self._metrics.recovery.set(took)
+        self._metrics.recovered(partitions, took, replayed)
         offsets = {p: self._lanes[p].offset for p in partitions}
         self._ctx.log.info(
             "partitions gained",
-            extra={"fields": {"partitions": list(partitions), "offsets": offsets, "recovery_s": round(took, 3)}},
+            extra={
+                "fields": {
+                    "partitions": list(partitions),
+                    "offsets": offsets,
+                    "recovery_s": round(took, 3),
+                    "records_behind": replayed,
+                }
+            },
         )
 
     async def _recover(self, helper: AIOKafkaConsumer, partition: int, producer: AIOKafkaProducer) -> _Lane:
@@ -292,7 +310,7 @@ class DecisionHost:
         await self._log_age.check(helper, (self._input,), partition)
         stage = self._factory(partition)
         writer = StepWriter(self._name, self._settings, self._ctx.clock, self._metrics, partition)
-        halted = HaltedSymbols(partition, self._metrics, self._ctx.log)
+        halted = HaltedSymbols(partition, self._metrics, RecordLog(self._ctx.log, self._ctx.clock))
         since = {} if snapshot is None else snapshot.output_ends
         writer.adopted, writer.output_ends = await read_adopted(
             helper, self._settings, self._name, self._outputs, partition, since
@@ -317,7 +335,7 @@ class DecisionHost:
                 if self._transactions:
                     await producer.commit_transaction()
             await writer.acknowledged(futures)
-            lane.halted.update(step)
+            lane.halted.update(records, step)
         lane.offset = end
         self._owner.consumer.seek(tp(self._settings, self._input, partition), end)
         return lane
@@ -344,5 +362,6 @@ class DecisionHost:
     async def _lost(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
             lane = self._lanes.pop(partition, None)
+            self._metrics.lost(partition)
             if lane is not None:
                 await close_producer(lane.producer)

@@ -19,10 +19,19 @@ from tapelab.common.runtime.adoption import read_adopted
 from tapelab.common.runtime.capabilities import say_what_lacks
 from tapelab.common.runtime.closing import close_consumer, close_producer
 from tapelab.common.runtime.halted import HaltedSymbols
-from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S, ensure_topics, new_consumer, new_producer, to_records, tp
+from tapelab.common.runtime.kafka import (
+    CLIENT_TIMEOUT_S,
+    ensure_topics,
+    new_consumer,
+    new_producer,
+    records_behind,
+    to_records,
+    tp,
+)
 from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.partitions import PartitionOwner
+from tapelab.common.runtime.record_log import RecordLog
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.runtime.sessions import Sessions
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
@@ -75,7 +84,7 @@ class Host:
         self._factory = stage_factory
         self._ctx = ctx
         self._settings = ctx.settings
-        self._metrics = StageMetrics(stage_name, ctx.registry)
+        self._metrics = StageMetrics(stage_name, ctx.registry, ctx.clock)
         self._snapshots = SnapshotStore(stage_name, ctx.settings)
         self._sessions = Sessions(ctx, self._session)
         self._log_age = LogAge(ctx.settings, ctx.log)
@@ -157,11 +166,15 @@ class Host:
         for record in records:
             lane.offsets[record.topic] = record.offset + 1
         lane.dirty = True
-        lane.halted.update(step)
+        lane.halted.update(records, step)
         for topic in self._inputs:
             highwater = self._owner.consumer.highwater(tp(self._settings, topic, lane.partition))
             self._metrics.lag(lane.partition, max(0, (highwater or 0) - lane.offsets[topic]))
-        self._metrics.batch.observe((self._ctx.clock.monotonic_ns() - started) / 1e9)
+        took_ns = self._ctx.clock.monotonic_ns() - started
+        self._metrics.batch.observe(took_ns / 1e9)
+        if self._ctx.tracing is not None:
+            ended_ns = self._ctx.clock.now_ns()
+            self._ctx.tracing.step(self._name, records, step, ended_ns - took_ns, ended_ns)
 
     def _say_ready(self) -> None:
         """Once per change: ready when it is settled what this replica owns and all of it is recovered."""
@@ -174,6 +187,7 @@ class Host:
         started = self._ctx.clock.monotonic_ns()
         if not partitions:
             return
+        self._ctx.recovering(partitions)
         helper = new_consumer(self._settings)
         try:
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
@@ -182,10 +196,13 @@ class Host:
             helper.assign([tp(self._settings, t, p) for t in topics for p in partitions])
             for partition in partitions:
                 self._lanes[partition] = await self._recover(helper, partition)
+            positions = {tp(self._settings, t, p): o for p in partitions for t, o in self._lanes[p].offsets.items()}
+            replayed = await records_behind(helper, positions)
         finally:
+            self._ctx.recovered(partitions)
             await close_consumer(helper)
         took = (self._ctx.clock.monotonic_ns() - started) / 1e9
-        self._metrics.recovery.set(took)
+        self._metrics.recovered(partitions, took, replayed)
         self._ctx.log.info(
             "partitions gained",
             extra={
@@ -193,6 +210,7 @@ class Host:
                     "partitions": list(partitions),
                     "offsets": {p: self._lanes[p].offsets for p in partitions},
                     "recovery_s": round(took, 3),
+                    "records_behind": replayed,
                 }
             },
         )
@@ -206,7 +224,7 @@ class Host:
         writer.adopted, writer.output_ends = await read_adopted(
             helper, self._settings, self._name, self._outputs, partition, since
         )
-        halted = HaltedSymbols(partition, self._metrics, self._ctx.log)
+        halted = HaltedSymbols(partition, self._metrics, RecordLog(self._ctx.log, self._ctx.clock))
         lane = _Lane(partition, stage, writer, halted, offsets)
         lane.number = 0 if snapshot is None else snapshot.number + 1
         return lane
@@ -234,6 +252,7 @@ class Host:
     async def _lost(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
             lane = self._lanes.pop(partition, None)
+            self._metrics.lost(partition)
             if lane is not None:
                 await self._snapshot(lane)
                 await self._commit([lane])

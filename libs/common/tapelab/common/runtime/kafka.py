@@ -7,7 +7,7 @@ readers drop what they see twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -145,6 +145,12 @@ async def log_end(consumer: AIOKafkaConsumer, settings: CommonSettings, where: T
             remedy="look at the broker's log",
         )
     return end
+
+
+async def records_behind(consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]) -> int:
+    """How many records lie between some positions and the logs' ends; on the embedded broker, at least so many."""
+    ends = await consumer.end_offsets(list(positions))
+    return sum(max(0, int(ends[where]) - position) for where, position in positions.items())
 
 
 async def read_range(

@@ -6,7 +6,7 @@ models or offsets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ def hop_histogram(stage: str, registry: CollectorRegistry) -> Distribution:
 class StageMetrics:
     """Metrics of one stage.
 
-    The host calls :meth:`gained` and :meth:`lost` as partitions come and go, and :meth:`step` for every step.
+    The host calls :meth:`recovered` and :meth:`lost` as partitions come and go, and :meth:`step` for every step.
     """
 
     def __init__(self, stage: str, registry: CollectorRegistry, clock: Clock | None = None) -> None:
@@ -77,7 +77,7 @@ class StageMetrics:
         self.gaps = counter("gaps", "Gaps that a dead letter explains.").labels(stage)
         self.refused = counter("records_halted", "Records of symbols that are halted.").labels(stage)
         self.dead = counter("records_dead", "Records sent to the dead-letter topic.").labels(stage)
-        self.adopted = counter("records_adopted", "Outputs found in the log after a restart.").labels(stage)
+        self._adopted = counter("records_adopted", "Outputs found in the log after a restart.").labels(stage)
         self._events = counter("stage_events", "What the step counted, by kind.", "kind")
         self._halted = gauge("halted_symbols", "Symbols the stage has halted.", "partition")
         self._lag = gauge("lag_records", "Records not yet read.", "partition")
@@ -90,7 +90,7 @@ class StageMetrics:
         )
         self._size = gauge("snapshot_bytes", "Size of the last snapshot.", "partition")
         self._snapshot_s = histogram("snapshot_seconds", "Time a snapshot took, acknowledgement included.")
-        self.recovery = gauge("recovery_seconds", "Time the last recovery took.").labels(stage)
+        self._recovery = gauge("recovery_seconds", "Time the last recovery took.").labels(stage)
         self._recoveries = counter("recoveries", "Recoveries of partitions.").labels(stage)
         self._replayed = counter("replayed_records", "Records between snapshot and log end at recovery.").labels(stage)
         self._paused = gauge("paused_partitions", "Partitions that wait for a slow output.").labels(stage)
@@ -117,10 +117,12 @@ class StageMetrics:
         for gauge in (self._halted, self._lag, self._watermark, self._delay, self._age, self._size):
             gauge.remove_by_labels({"stage": self._stage, "partition": str(partition)})
 
-    def recovered(self, took_s: float, replayed: int) -> None:
-        """Recovery is over."""
-        self.recovery.set(took_s)
-        self._recoveries.inc()
+    def recovered(self, partitions: Iterable[int], took_s: float, replayed: int = 0) -> None:
+        """Partitions were recovered together; ``replayed`` of their records lie between snapshot and log end."""
+        for partition in partitions:
+            self.gained(partition)
+            self._recoveries.inc()
+        self._recovery.set(took_s)
         self._replayed.inc(replayed)
 
     def snapshot(self, partition: int, n_bytes: int, took_s: float) -> None:
@@ -136,6 +138,8 @@ class StageMetrics:
             self.outputs.inc(len(step.outputs))
         if step.dead:
             self.dead.inc(len(step.dead))
+        if adopted:
+            self._adopted.inc(adopted)
         if step.counts:
             self._count(step.counts)
         if not records:

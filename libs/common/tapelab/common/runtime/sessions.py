@@ -98,6 +98,7 @@ class Sessions:
             return None
         if (reason := opening.result()) is not None:
             return reason
+        self._ctx.answered("broker")
         working: asyncio.Task[Any] = asyncio.create_task(self._work())
         watching: asyncio.Task[Any] = asyncio.create_task(link.watch())
         try:
@@ -146,7 +147,8 @@ class Sessions:
             self._backoff.reset()
             self._said.clear()
         self._outage = reason
-        self._ctx.ready(f"waiting for the broker: {reason}")
+        self._ctx.ready("nothing is recovered")
+        self._ctx.waiting("broker", reason)
         about = UNREACHABLE if UNREACHABLE in reason else reason
         if about not in self._said:
             self._said.add(about)

@@ -37,9 +37,10 @@ class StepWriter:
         """Queue what the log does not hold yet; returns the futures of the acknowledgements."""
         now_ns = self._clock.now_ns()
         futures = []
+        adopted = 0
         for output in step.outputs:
             if self.adopted.has(output):
-                self._metrics.adopted.inc()
+                adopted += 1
                 continue
             cause = records[output.cause]
             futures.append(
@@ -54,7 +55,7 @@ class StepWriter:
         for dead in step.dead:
             cause = records[dead.cause]
             if self.adopted.has_dead(cause, dead):
-                self._metrics.adopted.inc()
+                adopted += 1
                 continue
             futures.append(
                 await producer.send(
@@ -65,7 +66,7 @@ class StepWriter:
                     headers=dead_letter(cause, self._stage, dead.reason),
                 )
             )
-        self._metrics.step(records, step, now_ns)
+        self._metrics.step(records, step, now_ns, adopted)
         return futures
 
     async def acknowledged(self, futures: Sequence[Any]) -> None:
