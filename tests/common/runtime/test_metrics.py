@@ -120,6 +120,8 @@ def test_a_lost_partition_leaves_no_series() -> None:
     assert {stage.value(name, partition="2") for name in names} == {None}
     stage.metrics.gained(2)
     assert stage.value("snapshot_age_seconds", partition="2") == 0
+    stage.metrics.begin()
+    assert {stage.value(name, partition=p) for name in names for p in "12"} == {None}
 
 
 def test_recoveries_add_up() -> None:

@@ -133,6 +133,7 @@ class DecisionHost:
         async with asyncio.timeout(CLIENT_TIMEOUT_S):
             self._log_age.created(await ensure_topics(self._settings, topics))
         self._lanes, self._said = {}, None
+        self._metrics.begin()
         self._owner = PartitionOwner(self._settings, self._name, (self._input,), self._gained, self._lost)
         clean = False
         try:

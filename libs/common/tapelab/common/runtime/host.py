@@ -107,6 +107,7 @@ class Host:
         async with asyncio.timeout(CLIENT_TIMEOUT_S):
             self._log_age.created(await ensure_topics(self._settings, topics))
         self._lanes, self._said = {}, None
+        self._metrics.begin()
         self._producer = new_producer(self._settings)
         self._owner = PartitionOwner(self._settings, self._name, self._inputs, self._gained, self._lost)
         clean = False

@@ -110,6 +110,11 @@ class StageMetrics:
         self._unsaved_ns[partition] = None
         self._age.labels(self._stage, str(partition)).set_function(lambda: self._age_s(partition))
 
+    def begin(self) -> None:
+        """A session with the broker begins: nothing is owned."""
+        for partition in list(self._unsaved_ns):
+            self.lost(partition)
+
     def lost(self, partition: int) -> None:
         """A partition is somebody else's: what was said of it no longer holds."""
         self._places.pop(partition, None)
