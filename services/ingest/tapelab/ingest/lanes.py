@@ -27,6 +27,11 @@ IN_FLIGHT_BYTES: Final = 32 << 20
 Allocate = Callable[[str], Awaitable[int]]
 
 
+def ticks_counter(registry: CollectorRegistry) -> Counter:
+    """What :class:`Lanes` counts on; one per process, however often the source is begun again."""
+    return Counter("tapelab_ingest_ticks", "Prints published.", ("symbol",), registry=registry)
+
+
 class Lane:
     """One symbol of this run."""
 
@@ -44,6 +49,7 @@ class Lanes:
     Args:
         allocate: gives a symbol its stream number.
         lineage: of the prints.
+        ticks: counts the prints published.
     """
 
     def __init__(
@@ -53,7 +59,7 @@ class Lanes:
         instruments: Instruments,
         allocate: Allocate,
         lineage: str,
-        registry: CollectorRegistry,
+        ticks: Counter,
     ) -> None:
         self._publisher = publisher
         self._clock = clock
@@ -63,7 +69,7 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._in_flight = 0
         self.ts_event_ns = 0
-        self._ticks = Counter("tapelab_ingest_ticks", "Prints published.", ("symbol",), registry=registry)
+        self._ticks = ticks
 
     @property
     def lanes(self) -> dict[str, Lane]:

@@ -45,6 +45,7 @@ class ServiceContext:
         self.registry = CollectorRegistry()
         self._not_ready: str | None = "starting"
         self._detail = ""
+        self._waits: dict[str, str] = {}
 
     def ready(self, reason: str | None = None, *, detail: str = "") -> None:
         """Say whether the service can do its work: ready without a reason, else why not.
@@ -54,10 +55,20 @@ class ServiceContext:
         self._not_ready = reason
         self._detail = detail
 
+    def waiting(self, dependency: str, why: str) -> None:
+        """A dependency (``broker``, ``postgres``, ``redis``) does not answer; not ready until it does."""
+        self._waits[dependency] = why
+
+    def answered(self, dependency: str) -> None:
+        """A dependency answers (again)."""
+        self._waits.pop(dependency, None)
+
     @property
     def readiness(self) -> tuple[bool, str]:
         """Ready or not, and what there is to say about it."""
-        return self._not_ready is None, self._not_ready or self._detail
+        said = [f"waiting for {what}: {why}" for what, why in sorted(self._waits.items())]
+        said += [text for text in (self._not_ready or self._detail,) if text]
+        return self._not_ready is None and not self._waits, "; ".join(said)
 
     async def stopped_within(self, seconds: float) -> bool:
         """Wait for the stop request at most so long; True if it came."""

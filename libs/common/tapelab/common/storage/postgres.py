@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +15,7 @@ from tapelab.common.errors import TapelabError
 _SCHEMA: Final = Path(__file__).with_name("schema.sql")
 # Any fixed number: services that start together must not create the same table twice.
 _SCHEMA_LOCK: Final = 7_409_001
+_CLOSE_S: Final = 3.0
 
 
 #: A statement that takes longer has no database behind it any more (a connection that was cut says nothing).
@@ -71,6 +73,14 @@ async def create_pool(dsn: str, *, max_size: int = 4, lazy: bool = False) -> asy
             actual=f"{type(error).__name__}: {error}",
             remedy="start it, or correct TAPELAB_POSTGRES_DSN",
         ) from error
+
+
+async def close_pool(pool: asyncpg.Pool) -> None:
+    """Give the connections back; those that nobody answers any more are dropped."""
+    try:
+        await asyncio.wait_for(pool.close(), _CLOSE_S)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        pool.terminate()
 
 
 async def apply_schema(conn_or_pool: Any) -> None:
