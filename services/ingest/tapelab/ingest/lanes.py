@@ -29,6 +29,14 @@ IN_FLIGHT_BYTES: Final = 32 << 20
 Allocate = Callable[[str], Awaitable[int]]
 
 
+class IngestMetrics:
+    """What :class:`Lanes` counts on; one per process, however often the source is begun again."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.ticks = Counter("tapelab_ingest_ticks", "Prints published.", ("symbol",), registry=registry)
+        self.watermark = watermark_gauge(registry)
+
+
 class Lane:
     """One symbol of this run."""
 
@@ -47,6 +55,7 @@ class Lanes:
     Args:
         allocate: gives a symbol its stream number.
         lineage: of the prints.
+        metrics: of the process.
         partitions: of the topic.
         tracing: is told of every record, where somebody traces.
     """
@@ -58,7 +67,7 @@ class Lanes:
         instruments: Instruments,
         allocate: Allocate,
         lineage: str,
-        registry: CollectorRegistry,
+        metrics: IngestMetrics,
         *,
         partitions: int,
         tracing: Tracing | None = None,
@@ -73,8 +82,7 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._in_flight = 0
         self.ts_event_ns = 0
-        self._ticks = Counter("tapelab_ingest_ticks", "Prints published.", ("symbol",), registry=registry)
-        self._watermark = watermark_gauge(registry)
+        self._metrics = metrics
 
     @property
     def lanes(self) -> dict[str, Lane]:
@@ -90,7 +98,7 @@ class Lanes:
         lane = self._lanes.get(symbol)
         if lane is None:
             marks = SessionMarks(self._instruments.calendar(symbol))
-            watermark = self._watermark.labels("ingest", str(topics.partition_of(symbol, self._partitions)))
+            watermark = self._metrics.watermark.labels("ingest", str(topics.partition_of(symbol, self._partitions)))
             lane = Lane(symbol, exchange, await self._allocate(symbol), marks, watermark)
             self._lanes[symbol] = lane
         return lane
@@ -105,7 +113,7 @@ class Lanes:
             for start in range(0, part.n, rows):
                 await self._send(lane, part.slice(start, start + rows), 0)
         self.ts_event_ns = max(self.ts_event_ns, int(chunk.ticks.ts_event_ns.max(initial=0)))
-        self._ticks.labels(chunk.symbol).inc(chunk.ticks.n)
+        self._metrics.ticks.labels(chunk.symbol).inc(chunk.ticks.n)
 
     async def passed(self, now_ns: int) -> None:
         """End every session whose close the tape's time has reached."""

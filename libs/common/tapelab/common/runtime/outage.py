@@ -1,0 +1,93 @@
+"""Something that a service depends on is away: tell it once, try again with growing pauses, tell when it is back."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar
+
+from tapelab.common.clock import Clock
+from tapelab.common.runtime.backoff import Backoff
+
+#: Shorter than a stop may take, as the pause is not cut short by one.
+LONGEST_PAUSE_S: Final = 5.0
+
+T = TypeVar("T")
+
+
+class Readiness(Protocol):
+    """Who is told, such as a :class:`ServiceContext`."""
+
+    def waiting(self, dependency: str, why: str) -> None:
+        """It does not answer."""
+        ...
+
+    def answered(self, dependency: str) -> None:
+        """It answers (again)."""
+        ...
+
+
+class Outage:
+    """One dependency of a service, and whether it is away.
+
+    Args:
+        dependency: ``broker``, ``postgres`` or ``redis``.
+        clock: waits between two attempts.
+        log: is told once when the outage begins and once when it ends.
+        readiness: is told the same.
+    """
+
+    def __init__(self, dependency: str, clock: Clock, log: logging.Logger, readiness: Readiness | None = None) -> None:
+        self._dependency = dependency
+        self._clock = clock
+        self.log = log
+        self._readiness = readiness
+        self._since_ns: int | None = None
+        self._backoff = Backoff(random.Random(dependency))
+
+    @property
+    def away(self) -> bool:
+        """Whether it is away as far as is known."""
+        return self._since_ns is not None
+
+    def begin(self, why: BaseException | str) -> None:
+        """It does not answer."""
+        text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+        if self._since_ns is None:
+            self._since_ns = self._clock.monotonic_ns()
+            self.log.warning(f"{self._dependency} is away, waiting for it: {text}")
+        if self._readiness is not None:
+            self._readiness.waiting(self._dependency, text)
+
+    def over(self) -> None:
+        """It answers."""
+        self._backoff.reset()
+        if self._since_ns is not None:
+            seconds = (self._clock.monotonic_ns() - self._since_ns) / 1e9
+            self._since_ns = None
+            self.log.info(f"{self._dependency} is back", extra={"fields": {"away_s": round(seconds, 3)}})
+        if self._readiness is not None:
+            self._readiness.answered(self._dependency)
+
+    async def wait(self, why: BaseException | str) -> None:
+        """Pause before the next attempt: about 0.1 s, twice as long each time, at most 5 s."""
+        self.begin(why)
+        await self._clock.sleep(min(LONGEST_PAUSE_S, self._backoff.next_s()))
+
+    async def through(self, attempt: Callable[[], Awaitable[T]], is_away: Callable[[BaseException], bool]) -> T:
+        """The result of an attempt that is repeated for as long as it fails because the dependency is away.
+
+        Args:
+            is_away: whether a failure means that; every other one is raised.
+        """
+        while True:
+            try:
+                result = await attempt()
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                await self.wait(error)
+            else:
+                self.over()
+                return result
