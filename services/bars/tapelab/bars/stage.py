@@ -92,7 +92,7 @@ class BarsStage:
             try:
                 self._take(cause, record, step)
             except PoisonRecord as error:
-                self._sequencer.note_dead(record.key)
+                self._sequencer.note_dead(record.key, record.offset)
                 step.dead.append(Dead(cause, str(error)))
         return step
 
