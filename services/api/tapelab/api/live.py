@@ -130,7 +130,7 @@ class Live:
                 else:
                     self._take_market(record, value, now_ns, fresh)
             except PoisonRecord as error:
-                self._sequencer(record).note_dead(record.key)  # it explains the hole it leaves
+                self._sequencer(record).note_dead(record.key, record.offset)  # it explains the hole it leaves
                 fresh.poison.append((record, str(error)))
         return fresh
 
