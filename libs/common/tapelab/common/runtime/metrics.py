@@ -24,6 +24,7 @@ class StageMetrics:
         self.outputs = counter("records_out", "Records produced by the step.").labels(stage)
         self.dead = counter("records_dead", "Records sent to the dead-letter topic.").labels(stage)
         self.adopted = counter("records_adopted", "Outputs found in the log after a restart.").labels(stage)
+        self.snapshots_skipped = counter("snapshots_skipped", "Snapshots too large to be written.").labels(stage)
         self._events = counter("stage_events", "What the step counted, by kind.", "kind")
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
