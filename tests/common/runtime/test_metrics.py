@@ -126,10 +126,10 @@ def test_a_lost_partition_leaves_no_series() -> None:
 
 def test_recoveries_add_up() -> None:
     stage = Stage()
-    stage.metrics.recovered([0, 1], 1.5, 300)
-    stage.metrics.recovered([2], 0.5, 20)
+    stage.metrics.recovered(0, 1.5, 300)
+    stage.metrics.recovered(2, 0.5, 20)
     assert stage.value("recovery_seconds") == 0.5
-    assert stage.value("recoveries_total") == 3
+    assert stage.value("recoveries_total") == 2
     assert stage.value("replayed_records_total") == 320
 
 

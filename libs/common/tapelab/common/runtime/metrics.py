@@ -6,7 +6,7 @@ models or offsets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -69,7 +69,7 @@ class StageMetrics:
         def histogram(name: str, text: str, bounds: tuple[float, ...] = _SECONDS) -> Distribution:
             return FastHistogram(f"tapelab_{name}", text, ("stage",), bounds=bounds, registry=registry).labels(stage)
 
-        self._stage = stage
+        self.stage = stage
         self._clock: Clock = clock or SystemClock()
         self.records = counter("records_in", "Records read.").labels(stage)
         self.outputs = counter("records_out", "Records produced by the step.").labels(stage)
@@ -89,6 +89,7 @@ class StageMetrics:
             "snapshot_age_seconds", "Age of the oldest change in no snapshot; 0 where none is.", "partition"
         )
         self._size = gauge("snapshot_bytes", "Size of the last snapshot.", "partition")
+        self._skipped = counter("snapshots_skipped", "Snapshots too large to be written.").labels(stage)
         self._snapshot_s = histogram("snapshot_seconds", "Time a snapshot took, acknowledgement included.")
         self._recovery = gauge("recovery_seconds", "Time the last recovery took.").labels(stage)
         self._recoveries = counter("recoveries", "Recoveries of partitions.").labels(stage)
@@ -108,7 +109,7 @@ class StageMetrics:
     def gained(self, partition: int) -> None:
         """A partition is recovered: its snapshot holds all of its state so far."""
         self._unsaved_ns[partition] = None
-        self._age.labels(self._stage, str(partition)).set_function(lambda: self._age_s(partition))
+        self._age.labels(self.stage, str(partition)).set_function(lambda: self._age_s(partition))
 
     def begin(self) -> None:
         """A session with the broker begins: nothing is owned."""
@@ -120,21 +121,25 @@ class StageMetrics:
         self._places.pop(partition, None)
         self._unsaved_ns.pop(partition, None)
         for gauge in (self._halted, self._lag, self._watermark, self._delay, self._age, self._size):
-            gauge.remove_by_labels({"stage": self._stage, "partition": str(partition)})
+            gauge.remove_by_labels({"stage": self.stage, "partition": str(partition)})
 
-    def recovered(self, partitions: Iterable[int], took_s: float, replayed: int = 0) -> None:
-        """Partitions were recovered together; ``replayed`` of their records lie between snapshot and log end."""
-        for partition in partitions:
-            self.gained(partition)
-            self._recoveries.inc()
+    def recovered(self, partition: int, took_s: float, replayed: int) -> None:
+        """A partition was recovered; ``replayed`` of its records lie between snapshot and log end."""
+        self.gained(partition)
+        self._recoveries.inc()
         self._recovery.set(took_s)
         self._replayed.inc(replayed)
 
     def snapshot(self, partition: int, n_bytes: int, took_s: float) -> None:
         """A snapshot was acknowledged."""
         self._unsaved_ns[partition] = None
-        self._size.labels(self._stage, str(partition)).set(n_bytes)
+        self._size.labels(self.stage, str(partition)).set(n_bytes)
         self._snapshot_s.observe(took_s)
+
+    def snapshot_skipped(self, partition: int, n_bytes: int) -> None:
+        """A snapshot was too large to be written."""
+        self._size.labels(self.stage, str(partition)).set(n_bytes)
+        self._skipped.inc()
 
     def step(self, records: Sequence[Record], step: Step, now_ns: int, adopted: int = 0) -> None:
         """Count one step whose outputs were published at ``now_ns``, apart from those found in the log."""
@@ -164,11 +169,11 @@ class StageMetrics:
 
     def halted(self, partition: int, count: int) -> None:
         """Say how many symbols of a partition are halted."""
-        self._halted.labels(self._stage, str(partition)).set(count)
+        self._halted.labels(self.stage, str(partition)).set(count)
 
     def lag(self, partition: int, records: int) -> None:
         """Say how far a partition is behind."""
-        self._lag.labels(self._stage, str(partition)).set(records)
+        self._lag.labels(self.stage, str(partition)).set(records)
 
     def waiting(self, paused: int, in_flight_bytes: int) -> None:
         """Say how much waits for a slow output."""
@@ -203,7 +208,7 @@ class StageMetrics:
         for kind, count in counts.items():
             child = self._kinds.get(kind)
             if child is None:
-                child = self._kinds[kind] = self._events.labels(self._stage, kind)
+                child = self._kinds[kind] = self._events.labels(self.stage, kind)
             child.inc(count)
             if kind.endswith("_dropped") or kind == "duplicates":
                 self.seen.inc(count)
@@ -215,6 +220,6 @@ class StageMetrics:
     def _place(self, partition: int) -> tuple[Gauge, Gauge]:
         place = self._places.get(partition)
         if place is None:
-            labels = (self._stage, str(partition))
+            labels = (self.stage, str(partition))
             place = self._places[partition] = (self._watermark.labels(*labels), self._delay.labels(*labels))
         return place

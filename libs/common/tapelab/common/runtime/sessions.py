@@ -128,6 +128,8 @@ class Sessions:
         self, working: asyncio.Task[Any], link: BrokerLink, lost: str | None, stopping: bool
     ) -> str | None:
         error = None if working.cancelled() else working.exception()
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         if error is None or (stopping and isinstance(error, LOST)):
             return None if stopping else lost
         # An error is often the first to tell of a lost broker; and what looks like a broken state may be a log
