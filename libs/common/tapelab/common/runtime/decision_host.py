@@ -36,7 +36,6 @@ from tapelab.common.runtime.kafka import (
 from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.partitions import PartitionOwner
-from tapelab.common.runtime.record_log import RecordLog
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.runtime.sessions import Sessions
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
@@ -294,7 +293,7 @@ class DecisionHost:
                 partition,
                 {} if snapshot is None else snapshot.output_ends,
             )
-            halted = HaltedSymbols(partition, self._metrics, RecordLog(self._ctx.log, self._ctx.clock))
+            halted = HaltedSymbols(partition, self._metrics, self._ctx.log)
             lane = DecisionLane(partition, self._factory(partition), writer, halted, producer, self._snapshots)
             if snapshot is None:
                 lane.offset = (await self._owner.seek(helper, partition, None))[self._input]

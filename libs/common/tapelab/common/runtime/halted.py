@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from tapelab.common.runtime.metrics import StageMetrics
@@ -12,10 +13,10 @@ from tapelab.common.runtime.stage import Record, Step
 class HaltedSymbols:
     """Logs a new halt, and ends one when the symbol brings outputs again (a new stream)."""
 
-    def __init__(self, partition: int, metrics: StageMetrics, log: RecordLog) -> None:
+    def __init__(self, partition: int, metrics: StageMetrics, log: logging.Logger) -> None:
         self._partition = partition
         self._metrics = metrics
-        self._log = log
+        self._log = RecordLog(log, metrics.clock)
         self._messages: dict[str, str] = {}
 
     def update(self, records: Sequence[Record], step: Step) -> None:

@@ -34,7 +34,6 @@ from tapelab.common.runtime.lane import Lane
 from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.partitions import PartitionOwner
-from tapelab.common.runtime.record_log import RecordLog
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.runtime.sessions import Sessions
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
@@ -191,7 +190,7 @@ class Host:
             partition,
             stage,
             writer,
-            HaltedSymbols(partition, self._metrics, RecordLog(self._ctx.log, self._ctx.clock)),
+            HaltedSymbols(partition, self._metrics, self._ctx.log),
             offsets,
             0 if snapshot is None else snapshot.number + 1,
             ctx=self._ctx,

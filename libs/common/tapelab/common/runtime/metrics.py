@@ -70,7 +70,7 @@ class StageMetrics:
             return FastHistogram(f"tapelab_{name}", text, ("stage",), bounds=bounds, registry=registry).labels(stage)
 
         self.stage = stage
-        self._clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self.records = counter("records_in", "Records read.").labels(stage)
         self.outputs = counter("records_out", "Records produced by the step.").labels(stage)
         self.seen = counter("records_seen", "Records dropped as seen before.").labels(stage)
@@ -156,7 +156,7 @@ class StageMetrics:
             return
         partition = records[-1].partition
         if self._unsaved_ns.get(partition) is None:
-            self._unsaved_ns[partition] = self._clock.monotonic_ns()
+            self._unsaved_ns[partition] = self.clock.monotonic_ns()
         watermark, delay = self._place(partition)
         at = stamps(records[-1].headers)
         if at[0] is not None:
@@ -182,7 +182,7 @@ class StageMetrics:
 
     def _age_s(self, partition: int) -> float:
         since_ns = self._unsaved_ns.get(partition)
-        return 0.0 if since_ns is None else (self._clock.monotonic_ns() - since_ns) / 1e9
+        return 0.0 if since_ns is None else (self.clock.monotonic_ns() - since_ns) / 1e9
 
     def _latencies(
         self, records: Sequence[Record], step: Step, now_ns: int, newest: tuple[int | None, int | None]
