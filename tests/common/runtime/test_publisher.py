@@ -24,6 +24,7 @@ class Told:
 
     def __init__(self) -> None:
         self.why: str | None = None
+        self.stopping = asyncio.Event()
 
     def waiting(self, dependency: str, why: str) -> None:
         self.why = why
@@ -162,9 +163,7 @@ async def test_a_command_is_told_at_once_that_there_is_no_broker(broker: Broker)
             raise AssertionError
 
 
-async def test_a_reader_begins_again_in_a_new_log_and_reads_on_after_a_freeze(
-    broker: Broker, settings: CommonSettings
-) -> None:
+async def test_a_reader_begins_again_in_a_new_log(broker: Broker, settings: CommonSettings) -> None:
     told = Told()
     async with (
         Publisher(settings, outage(Told())) as publisher,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ import asyncpg
 
 from tapelab.common.errors import ConfigError
 from tapelab.common.instruments import Instruments, load_instruments
-from tapelab.common.runtime.outage import Outage
+from tapelab.common.runtime.outage import Outage, Stopped
 from tapelab.common.runtime.publisher import NewLog, Publisher
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.settings import load
@@ -28,6 +29,8 @@ from tapelab.ingest.replay import Replay
 from tapelab.ingest.settings import IngestSettings
 from tapelab.ingest.status import Bulletin
 
+#: How soon a tape that has ended notices that its log was lost.
+_LOOK_S: Final = 0.5
 #: How long publishing may go on after the request to stop: what is under way is acknowledged within that.
 STOP_WORK_S: Final = 4.0
 
@@ -37,6 +40,11 @@ async def ingest_main(ctx: ServiceContext) -> None:
 
     Where the broker's log turns out to be another one, the source is begun again from its start.
     """
+    with contextlib.suppress(Stopped):
+        await _ingest(ctx)
+
+
+async def _ingest(ctx: ServiceContext) -> None:
     settings = load(IngestSettings, ctx.environ, service="ingest")
     instruments = load_instruments(ctx.settings.config_dir)
     parse_speed(settings.speed)
@@ -163,7 +171,9 @@ class Run:
                     }
                 },
             )
-            await publisher.new_log.wait()
+            ended = False
+            while not (ended or publisher.new_log.is_set()):
+                ended = await ctx.stopped_within(_LOOK_S)
             await publisher.flush()  # raises what the event stands for
 
     async def _prepare(

@@ -8,6 +8,7 @@ have ended either way.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tapelab.common import topics
 from tapelab.common.errors import TapelabError
-from tapelab.common.runtime.outage import Outage
+from tapelab.common.runtime.outage import Outage, Stopped
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.service import ServiceContext, run_service
 from tapelab.common.runtime.stage import Record
@@ -45,6 +46,11 @@ class SinkMetrics:
 
 async def sink_main(ctx: ServiceContext) -> None:
     """Write until stopped."""
+    with contextlib.suppress(Stopped):
+        await _sink(ctx)
+
+
+async def _sink(ctx: ServiceContext) -> None:
     settings = load(SinkSettings, ctx.environ, service="sink")
     metrics = SinkMetrics(ctx.registry)
     database = Outage("postgres", ctx.clock, ctx.log, ctx)

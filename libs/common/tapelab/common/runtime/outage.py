@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -16,8 +17,14 @@ LONGEST_PAUSE_S: Final = 5.0
 T = TypeVar("T")
 
 
+class Stopped(Exception):
+    """The service was told to stop while something that it needs is away."""
+
+
 class Readiness(Protocol):
-    """Who is told, such as a :class:`ServiceContext`."""
+    """Who is told, such as a :class:`ServiceContext`; ``stopping`` ends the waiting."""
+
+    stopping: asyncio.Event
 
     def waiting(self, dependency: str, why: str) -> None:
         """It does not answer."""
@@ -71,8 +78,14 @@ class Outage:
             self._readiness.answered(self._dependency)
 
     async def wait(self, why: BaseException | str) -> None:
-        """Pause before the next attempt: about 0.1 s, twice as long each time, at most 5 s."""
+        """Pause before the next attempt: about 0.1 s, twice as long each time, at most 5 s.
+
+        Raises:
+            Stopped: the service was told to stop.
+        """
         self.begin(why)
+        if self._readiness is not None and self._readiness.stopping.is_set():
+            raise Stopped
         await self._clock.sleep(min(LONGEST_PAUSE_S, self._backoff.next_s()))
 
     async def through(self, attempt: Callable[[], Awaitable[T]], is_away: Callable[[BaseException], bool]) -> T:

@@ -32,7 +32,7 @@ from tapelab.common.runtime.kafka import (
     tp,
 )
 from tapelab.common.runtime.link import BrokerLink
-from tapelab.common.runtime.outage import Outage
+from tapelab.common.runtime.outage import Outage, Stopped
 from tapelab.common.settings import CommonSettings
 from tapelab.common.topics import ALL_TOPICS, partition_of, qualified
 
@@ -221,7 +221,7 @@ class Publisher:
                         remedy="start it, or correct TAPELAB_BROKER",
                     )
                 await asyncio.sleep(0.25)
-        except TapelabError as error:
+        except (TapelabError, Stopped) as error:
             self._failure = error
             self._moved.set()
 

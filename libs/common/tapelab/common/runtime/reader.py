@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Final, Literal
 
@@ -19,6 +19,7 @@ from tapelab.common.runtime.kafka import (
     create_topics,
     log_end,
     new_consumer,
+    read_range,
     to_records,
     tp,
 )
@@ -37,6 +38,43 @@ _SILENT_S: Final = 15.0
 def broker_is_away(error: BaseException) -> bool:
     """Whether a failure means that the broker cannot be worked with now."""
     return isinstance(error, LOST)
+
+
+async def read_topic(
+    settings: CommonSettings, topic: str, outage: Outage | None = None, *, tail: int | None = None
+) -> list[Record]:
+    """Every record of a topic up to its end as it is now.
+
+    Args:
+        outage: waits while the broker is away, then reads again from the start; without it, that is raised.
+        tail: at most so many records of each partition, the newest.
+    """
+
+    async def attempt() -> list[Record]:
+        async with TopicReader(settings, [topic], start="earliest") as reader:
+            if tail is not None:
+                await reader.seek_back(tail)
+            return await reader.read_to_end()
+
+    return await attempt() if outage is None else await outage.through(attempt, broker_is_away)
+
+
+async def read_at(settings: CommonSettings, topic: str, partition: int, offset: int) -> Record | None:
+    """One record; None where the log does not hold that offset (any more)."""
+    if not 0 <= partition < settings.partitions:
+        return None
+    consumer = new_consumer(settings)
+    try:
+        await consumer.start()
+        where = tp(settings, topic, partition)
+        consumer.assign([where])
+        begin = (await consumer.beginning_offsets([where]))[where]
+        if not begin <= offset < await log_end(consumer, settings, where):
+            return None
+        found = await read_range(consumer, settings, topic, partition, offset, offset + 1)
+        return found[0] if found else None
+    finally:
+        await close_consumer(consumer)
 
 
 class TopicReader:
@@ -90,6 +128,10 @@ class TopicReader:
     ) -> None:
         await self._close()
 
+    def wait_with(self, outage: Outage) -> None:
+        """From now on wait while the broker is away, instead of failing."""
+        self._outage = outage
+
     async def seek_back(self, records: int) -> None:
         """Go on from at most so many records before each partition's end."""
         consumer = self._working()
@@ -125,13 +167,21 @@ class TopicReader:
         Raises:
             Unavailable: the broker was lost meanwhile, or returns nothing more.
         """
+        return [record async for records in self.chunks(50_000) for record in records]
+
+    async def chunks(self, max_records: int = 2000) -> AsyncIterator[list[Record]]:
+        """What :meth:`read_to_end` gives, as it is read.
+
+        Raises:
+            Unavailable: the broker was lost meanwhile, or returns nothing more.
+        """
         consumer, restarts = self._working(), self.restarts
         ends = await self._ends(consumer)
-        records: list[Record] = []
+        count = 0
         loop = asyncio.get_running_loop()
         last = loop.time()
         while any(self._positions[where] < end for where, end in ends.items()):
-            more = await self._poll(0.5, 50_000)
+            more = await self._poll(0.5, max_records)
             # A position also moves over control records, which are never returned.
             for where in self._partitions:
                 self._positions[where] = max(self._positions[where], await consumer.position(where))
@@ -140,11 +190,11 @@ class TopicReader:
                 raise Unavailable(
                     f"cannot read {', '.join(self._topics)} to the end",
                     expected="every record up to the ends of the logs",
-                    actual=f"{len(records)} records, then an interruption",
+                    actual=f"{count} records, then an interruption",
                     remedy="try again when the broker answers",
                 )
-            records += more
-        return records
+            count += len(more)
+            yield more
 
     async def _poll(self, timeout_s: float, max_records: int) -> list[Record]:
         if self._consumer is None:

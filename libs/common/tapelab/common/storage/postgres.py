@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -32,6 +34,9 @@ _AWAY: Final = (
 )
 
 
+_FILES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
+
+
 class DatabaseAway(TapelabError):
     """PostgreSQL does not answer now; trying again later may do."""
 
@@ -41,6 +46,8 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # The same class tells of wrong use; only these are a connection that has ended under the caller.
         return any(said in str(error) for said in ("connection is closed", "connection was closed", "released back"))
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _FILES):
+        return False  # a file of ours, not a connection
     return isinstance(error, (*_AWAY, DatabaseAway))
 
 
@@ -56,6 +63,8 @@ async def create_pool(dsn: str, *, max_size: int = 4, lazy: bool = False) -> asy
         DatabaseAway: nothing answers at the address.
         TapelabError: it refuses.
     """
+    # What is away is said once, by who waits for it; the pool logs a traceback for every attempt of its own.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     try:
         return await asyncpg.create_pool(
             dsn,
