@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
@@ -93,8 +94,8 @@ class Gateway:
         deps = self._deps
         fresh = deps.live.take(records, deps.clock.now_ns())
         self._letters.add(fresh.poison)
-        for record in records:
-            self._metrics.records.labels(record.topic).inc()
+        for topic, count in Counter(record.topic for record in records).items():
+            self._metrics.records.labels(topic).inc(count)
         for latency_ms in fresh.latencies_ms:
             self._metrics.latency.observe(latency_ms / 1e3)
         for hop_ms in fresh.hops_ms:
