@@ -31,7 +31,7 @@ async def close_producer(producer: AIOKafkaProducer) -> None:
     accumulator.fail_all(ProducerClosed())
     _cut_all(producer.client)
     if task is not None:
-        await _ended([task])
+        await ended([task])
     await _bounded(producer.stop())
     held = [*(vars(producer._txn_manager).values() if producer._txn_manager is not None else ())]
     for batch in batches:
@@ -58,7 +58,7 @@ async def close_consumer(consumer: AIOKafkaConsumer, *, lost: bool = False) -> N
         for name in names
     ]
     tasks += list(getattr(fetcher, "_pending_tasks", ()))
-    await _ended([task for task in tasks if task is not None])
+    await ended([task for task in tasks if task is not None])
     await _bounded(consumer._client.close())
 
 
@@ -69,7 +69,7 @@ def _cut_all(client: Any) -> None:
         cut(connection)
 
 
-async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended: the client waits for others when it is cancelled once."""
     left = {task for task in tasks if not task.done()}
     deadline = asyncio.get_running_loop().time() + GRACE_S
@@ -89,5 +89,5 @@ async def _bounded(work: Coroutine[Any, Any, None]) -> bool:
     """
     task = asyncio.create_task(work)
     done, _ = await asyncio.wait({task}, timeout=GRACE_S)
-    await _ended([task])
+    await ended([task])
     return bool(done) and not task.cancelled() and task.exception() is None

@@ -69,7 +69,7 @@ class BrokerLink:
     async def asked(self) -> str | None:
         """Ask now: why the broker is taken to be gone, None when it answers."""
         if self._connection is None:
-            return f"{UNREACHABLE} (not connected)"
+            return await self.open() if self._durable else f"{UNREACHABLE} (not connected)"
         try:
             try:
                 await self._ping()

@@ -20,7 +20,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, NoOffsetForPar
 
 from tapelab.common.errors import RecoveryError
 from tapelab.common.runtime.capabilities import capabilities
-from tapelab.common.runtime.closing import close_consumer
+from tapelab.common.runtime.closing import close_consumer, ended
 from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S, Unavailable, log_end, new_consumer, owned_partitions, tp
 from tapelab.common.settings import CommonSettings
 from tapelab.common.topics import qualified
@@ -67,6 +67,7 @@ class PartitionOwner:
         self._lanes: dict[int, asyncio.Task[None]] = {}
         self._finish: dict[int, Callable[[], None]] = {}
         self._assigned = False
+        self._committing: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure.add_done_callback(lambda failure: failure.cancelled() or failure.exception())
         self.consumer: AIOKafkaConsumer = new_consumer(settings, group=group)
@@ -87,6 +88,7 @@ class PartitionOwner:
     async def stop(self, *, lost: bool) -> None:
         """Leave the group, in a hurry where the broker is ``lost``."""
         await close_consumer(self.consumer, lost=lost)
+        await ended(self._committing)
 
     async def failed(self) -> None:
         """Wait for ever, or until it is certain that this cannot go on.
@@ -175,11 +177,20 @@ class PartitionOwner:
         """
         if not offsets:
             return
+        committing = asyncio.create_task(self.consumer.commit(dict(offsets)))
+        self._committing.add(committing)
+        committing.add_done_callback(self._committed)
         try:
             async with asyncio.timeout(COMMIT_S):
-                await self.consumer.commit(dict(offsets))
+                # Shielded: cancelled in the middle of a request the client would report that request as lost.
+                await asyncio.shield(committing)
         except (CommitFailedError, IllegalStateError) as error:
             self._log.info(f"offsets not committed: {error}")
+
+    def _committed(self, committing: asyncio.Task[None]) -> None:
+        self._committing.discard(committing)
+        if not committing.cancelled():
+            committing.exception()  # seen by whoever waited, if anybody still does
 
     def recovered(self, partition: int, finish: Callable[[], None]) -> None:
         """A lane can take records; ``finish`` asks it to end."""
