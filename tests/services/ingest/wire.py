@@ -14,7 +14,7 @@ from tapelab.common.codec import decode
 from tapelab.common.instruments import load_instruments
 from tapelab.common.runtime.stage import Record
 from tapelab.common.schemas.ticks import TickBatch
-from tapelab.ingest.lanes import Lanes, ticks_counter
+from tapelab.ingest.lanes import IngestMetrics, Lanes
 from tapelab.ingest.status import ReplayStatus
 from tapelab.quant.ticks import Ticks
 
@@ -95,4 +95,5 @@ def lanes(wire: Wire, clock: ManualClock, lineage: str = "lineage") -> Lanes:
     async def allocate(symbol: str) -> int:
         return next(streams)
 
-    return Lanes(wire, clock, load_instruments(CONFIG), allocate, lineage, ticks_counter(CollectorRegistry()))  # type: ignore[arg-type]
+    metrics = IngestMetrics(CollectorRegistry())
+    return Lanes(wire, clock, load_instruments(CONFIG), allocate, lineage, metrics, partitions=4)  # type: ignore[arg-type]

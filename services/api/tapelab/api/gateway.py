@@ -97,6 +97,8 @@ class Gateway:
             self._metrics.records.labels(record.topic).inc()
         for latency_ms in fresh.latencies_ms:
             self._metrics.latency.observe(latency_ms / 1e3)
+        for hop_ms in fresh.hops_ms:
+            self._metrics.hop.observe(hop_ms / 1e3)
         channel = deps.hub.find(ws.SIGNALS)
         if channel is not None:
             for item in fresh.signals:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-from prometheus_client import Counter
 
 from tapelab.common.errors import ConfigError
 from tapelab.common.instruments import Instruments, load_instruments
@@ -24,7 +23,7 @@ from tapelab.common.storage import redis, streams
 from tapelab.common.storage.postgres import apply_schema, close_pool, create_pool, is_away
 from tapelab.ingest.cut import find_cut
 from tapelab.ingest.follow import Follow
-from tapelab.ingest.lanes import Lanes, ticks_counter
+from tapelab.ingest.lanes import IngestMetrics, Lanes
 from tapelab.ingest.pace import parse_speed
 from tapelab.ingest.replay import Replay
 from tapelab.ingest.settings import IngestSettings
@@ -59,9 +58,9 @@ async def _ingest(ctx: ServiceContext) -> None:
             await database.through(lambda: apply_schema(pool), is_away)
             bulletin = Bulletin(client, ctx.settings.namespace, str(ctx.clock.now_ns()), ctx.log)
             resume_ns = await bulletin.take_up(source.name, source.lineage, cut_ns)
-            ticks = ticks_counter(ctx.registry)
+            metrics = IngestMetrics(ctx.registry)
             while True:
-                run = Run(ctx, settings, instruments, bulletin, pool, database, cut_ns, ticks)
+                run = Run(ctx, settings, instruments, bulletin, pool, database, cut_ns, metrics)
                 try:
                     await until_stopped(ctx, run.play(source, resume_ns))
                     return
@@ -107,7 +106,7 @@ class Run:
         pool: asyncpg.Pool,
         database: Outage,
         cut_ns: int | None,
-        ticks: Counter,
+        metrics: IngestMetrics,
     ) -> None:
         self._ctx = ctx
         self._settings = settings
@@ -116,7 +115,7 @@ class Run:
         self._pool = pool
         self._database = database
         self._cut_ns = cut_ns
-        self._ticks = ticks
+        self._metrics = metrics
         self._lanes: Lanes | None = None
 
     @property
@@ -139,7 +138,16 @@ class Run:
             )
 
         async with Publisher(ctx.settings, broker, one_log=True) as publisher:
-            self._lanes = Lanes(publisher, ctx.clock, self._instruments, allocate, source.lineage, self._ticks)
+            self._lanes = Lanes(
+                publisher,
+                ctx.clock,
+                self._instruments,
+                allocate,
+                source.lineage,
+                self._metrics,
+                partitions=ctx.settings.partitions,
+                tracing=ctx.tracing,
+            )
             play = await self._prepare(source, self._lanes, publisher.new_log, resume_ns)
             await play.announce()
             ctx.ready(detail=f"playing {source.name}")

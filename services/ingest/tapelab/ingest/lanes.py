@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tapelab.common import topics
 from tapelab.common.clock import Clock
 from tapelab.common.codec import encode
 from tapelab.common.instruments import Instruments
-from tapelab.common.runtime.headers import INGEST, stamp
+from tapelab.common.runtime.headers import INGEST, TRACE, stamp, traceparent
+from tapelab.common.runtime.metrics import watermark_gauge
 from tapelab.common.runtime.publisher import Publisher
+from tapelab.common.runtime.tracing import Tracing
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.sources.protocol import TapeChunk
 from tapelab.ingest.sessions import SessionMarks
@@ -27,16 +29,20 @@ IN_FLIGHT_BYTES: Final = 32 << 20
 Allocate = Callable[[str], Awaitable[int]]
 
 
-def ticks_counter(registry: CollectorRegistry) -> Counter:
+class IngestMetrics:
     """What :class:`Lanes` counts on; one per process, however often the source is begun again."""
-    return Counter("tapelab_ingest_ticks", "Prints published.", ("symbol",), registry=registry)
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.ticks = Counter("tapelab_ingest_ticks", "Prints published.", ("symbol",), registry=registry)
+        self.watermark = watermark_gauge(registry)
 
 
 class Lane:
     """One symbol of this run."""
 
-    def __init__(self, symbol: str, exchange: str, stream: int, marks: SessionMarks) -> None:
+    def __init__(self, symbol: str, exchange: str, stream: int, marks: SessionMarks, watermark: Gauge) -> None:
         self.symbol = symbol
+        self.watermark = watermark
         self.exchange = exchange
         self.stream = stream
         self.marks = marks
@@ -49,7 +55,9 @@ class Lanes:
     Args:
         allocate: gives a symbol its stream number.
         lineage: of the prints.
-        ticks: counts the prints published.
+        metrics: of the process.
+        partitions: of the topic.
+        tracing: is told of every record, where somebody traces.
     """
 
     def __init__(
@@ -59,9 +67,14 @@ class Lanes:
         instruments: Instruments,
         allocate: Allocate,
         lineage: str,
-        ticks: Counter,
+        metrics: IngestMetrics,
+        *,
+        partitions: int,
+        tracing: Tracing | None = None,
     ) -> None:
         self._publisher = publisher
+        self._tracing = tracing
+        self._partitions = partitions
         self._clock = clock
         self._instruments = instruments
         self._allocate = allocate
@@ -69,7 +82,7 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._in_flight = 0
         self.ts_event_ns = 0
-        self._ticks = ticks
+        self._metrics = metrics
 
     @property
     def lanes(self) -> dict[str, Lane]:
@@ -85,7 +98,8 @@ class Lanes:
         lane = self._lanes.get(symbol)
         if lane is None:
             marks = SessionMarks(self._instruments.calendar(symbol))
-            lane = Lane(symbol, exchange, await self._allocate(symbol), marks)
+            watermark = self._metrics.watermark.labels("ingest", str(topics.partition_of(symbol, self._partitions)))
+            lane = Lane(symbol, exchange, await self._allocate(symbol), marks, watermark)
             self._lanes[symbol] = lane
         return lane
 
@@ -99,7 +113,7 @@ class Lanes:
             for start in range(0, part.n, rows):
                 await self._send(lane, part.slice(start, start + rows), 0)
         self.ts_event_ns = max(self.ts_event_ns, int(chunk.ticks.ts_event_ns.max(initial=0)))
-        self._ticks.labels(chunk.symbol).inc(chunk.ticks.n)
+        self._metrics.ticks.labels(chunk.symbol).inc(chunk.ticks.n)
 
     async def passed(self, now_ns: int) -> None:
         """End every session whose close the tape's time has reached."""
@@ -141,8 +155,17 @@ class Lanes:
         if self._in_flight + len(value) > IN_FLIGHT_BYTES:
             await self.flush()
         now_ns = self._clock.now_ns()
+        trace = traceparent(lane.symbol, lane.stream, lane.next_seq, lane.next_seq + ticks.n)
         await self._publisher.send(
-            topics.TICKS, lane.symbol, value, headers=[stamp(INGEST, now_ns)], timestamp_ms=now_ns // 1_000_000
+            topics.TICKS,
+            lane.symbol,
+            value,
+            headers=[stamp(INGEST, now_ns), (TRACE, trace)],
+            timestamp_ms=now_ns // 1_000_000,
         )
+        if self._tracing is not None:
+            self._tracing.published(topics.TICKS, trace, ticks.n, now_ns, self._clock.now_ns())
         self._in_flight += len(value)
         lane.next_seq += ticks.n
+        if ticks.n:
+            lane.watermark.set(ticks.ts_event_ns[-1] / 1e9)
