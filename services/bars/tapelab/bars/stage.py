@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from tapelab.bars.runs import Rows, Run
 from tapelab.bars.tracks import Track, TrackState
 from tapelab.common.codec import decode, identity, seq_range
 from tapelab.common.errors import ConfigError, PoisonRecord, RecoveryError
@@ -15,7 +16,7 @@ from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
-from tapelab.common.schemas.bars import Bar
+from tapelab.common.schemas.bars import bars_of_rows
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.topics import BARS, TICKS
 from tapelab.quant.bars.builder import BarBuilder
@@ -88,6 +89,10 @@ class BarsStage:
             except PoisonRecord as error:
                 self._sequencer.note_dead(record.key, record.offset)
                 step.dead.append(Dead(cause, str(error)))
+        for track in self._tracks.values():
+            _compute(track, step)
+        # Symbols were computed one after the other; no record is the cause of two.
+        step.outputs.sort(key=_cause)
         return step
 
     def _take(self, cause: int, record: Record, step: Step) -> None:
@@ -107,36 +112,27 @@ class BarsStage:
             _count(step, "ticks_dropped")
             return
         if admission.new_stream:
+            _compute(track, step)
             # Whoever has read the log from its first record, or knows the symbol, sees a stream's real beginning.
             track.new_stream(whole=bool(self._whole) or track.known or batch.first_seq == 0)
         track.look(batch, ticks)
         if admission.verdict is Verdict.RESET:
+            _compute(track, step)
             track.builder.reset(after_gap=True)
             _count(step, "gaps")
         if admission.skip > 0:
             ticks = ticks.slice(admission.skip)
             _count(step, "prints_repeated", admission.skip)
+        first_seq = batch.first_seq + admission.skip
         if batch.n > 0:
-            closed = track.builder.update(ticks, batch.first_seq + admission.skip, batch.book_seq)
+            if track.run is None or not track.run.takes(batch, first_seq):
+                _compute(track, step)
+                track.run = Run(batch, first_seq)
+            track.run.add(cause, ticks)
         elif batch.session_end_ns > 0:
-            closed = track.builder.end_session(batch.session_end_ns)
-        else:
-            return
-        for spec, (name, lineage, bars) in enumerate(zip(track.names, track.lineages, closed, strict=True)):
-            rows = track.whole(spec, bars)
-            if len(rows) < len(bars):
-                _count(step, "bars_withheld", len(bars) - len(rows))
-            for row in rows:
-                bar = Bar.from_row(
-                    row,
-                    symbol=batch.symbol,
-                    exchange=batch.exchange,
-                    spec=name,
-                    stream=batch.stream,
-                    lineage=lineage,
-                    tick_lineage=batch.lineage,
-                )
-                step.outputs.append(Output(BARS, bar, cause))
+            _compute(track, step)
+            for spec, rows in enumerate(track.builder.end_session(batch.session_end_ns)):
+                _emit(track, batch, cause, spec, rows, step)
 
     def _track(self, batch: TickBatch) -> Track:
         key = batch.symbol, batch.lineage
@@ -208,6 +204,34 @@ def _decoded(blob: bytes) -> _State:
     if state.release != version("tapelab"):
         raise _refused("is of another release", version("tapelab"), state.release)
     return state
+
+
+def _compute(track: Track, step: Step) -> None:
+    """Compute the batches of a track that wait for it."""
+    run, track.run = track.run, None
+    if run is not None:
+        for cause, spec, rows in run.compute(track.builder):
+            _emit(track, run.batch, cause, spec, rows, step)
+
+
+def _emit(track: Track, batch: TickBatch, cause: int, spec: int, closed: Rows, step: Step) -> None:
+    rows = track.whole(spec, closed)
+    if len(rows) < len(closed):
+        _count(step, "bars_withheld", len(closed) - len(rows))
+    bars = bars_of_rows(
+        rows,
+        symbol=batch.symbol,
+        exchange=batch.exchange,
+        spec=track.names[spec],
+        stream=batch.stream,
+        lineage=track.lineages[spec],
+        tick_lineage=batch.lineage,
+    )
+    step.outputs.extend([Output(BARS, bar, cause) for bar in bars])
+
+
+def _cause(output: Output) -> int:
+    return output.cause
 
 
 def _parsed(pipeline: Pipeline) -> tuple[BarSpec, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from tapelab.bars.runs import Rows, Run
 from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import bar_lineage
 from tapelab.common.schemas.ticks import TickBatch
@@ -16,8 +16,6 @@ from tapelab.quant.bars.rules import eligible
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.calendar import SessionCalendar
 from tapelab.quant.ticks import Ticks
-
-Rows = npt.NDArray[np.void]
 
 
 class TrackState(msgspec.Struct, frozen=True, array_like=True):
@@ -50,6 +48,8 @@ class Track:
         self.builder = BarBuilder(specs, self.calendar, self._instrument.bar_trade_types)
         self.names = [str(spec) for spec in specs]
         self.known = False  # a stream of it was seen
+        #: Batches of the step under way that are still to be computed.
+        self.run: Run | None = None
         self._undated = False
         self._lay_down(0)
 

@@ -28,7 +28,8 @@ from tapelab.quant.features import FEATURE_SETS, FeatureBank
 #: Of the state's layout, apart from the release. State serves the lineages it belongs to and no others, so a release
 #: that changes them, as every one does, computes its own from the log; only within a release is state read on.
 SCHEMA: Final = "features/2"
-#: A sequence of which no bar has come for so many trading days of its partition keeps only what a new day needs.
+#: A sequence of which no bar has come for so many trading days of its symbol keeps only what a new day needs.
+#: Counted by symbol, as symbols know nothing of each other and may be taken in any order.
 IDLE_DAYS: Final = 5
 
 
@@ -36,8 +37,8 @@ class _State(msgspec.Struct, frozen=True, array_like=True):
     """A snapshot.
 
     ``whole`` says that nothing was missing at the log's start when the stage began there; ``waiting`` are sequences
-    whose beginning was missing and whose first whole day has not come; ``day`` is the newest trading day of the
-    partition and ``days`` how often it has risen.
+    whose beginning was missing and whose first whole day has not come; ``days`` are each symbol's newest trading day
+    and how often that has risen.
     """
 
     schema: str
@@ -47,8 +48,7 @@ class _State(msgspec.Struct, frozen=True, array_like=True):
     whole: bool
     sequence: SequenceState
     waiting: list[tuple[str, str]]
-    day: int
-    days: int
+    days: dict[str, tuple[int, int]]
     tracks: list[TrackState]
 
 
@@ -92,7 +92,7 @@ class FeaturesStage:
         self._asleep: dict[tuple[str, str], TrackState] = {}
         self._waiting: set[tuple[str, str]] = set()
         self._whole: bool | None = None  # not known before the first record
-        self._day = self._days = 0
+        self._days: dict[str, tuple[int, int]] = {}
 
     def process(self, records: Sequence[Record]) -> Step:
         """Take the next bars of the log; vectors come in the order of their bars."""
@@ -101,7 +101,7 @@ class FeaturesStage:
         runs: dict[Identity, list[Admitted]] = {}
         if self._whole is None and records:
             self._whole = min(record.offset for record in records) == 0
-        days = self._days
+        days = dict(self._days)
         for cause, record in enumerate(records):
             try:
                 bar, row = self._decoded(record)
@@ -190,12 +190,14 @@ class FeaturesStage:
             return
         begins = bar.day if key in self._waiting else 0
         self._waiting.discard(key)
-        if bar.day > self._day:
-            self._day, self._days = bar.day, self._days + 1
+        day, count = self._days.get(bar.symbol, (0, 0))
+        if bar.day > day:
+            count += 1
+            self._days[bar.symbol] = bar.day, count
         track = self._track(who, bar.spec)
         if self._is_idle(track) and not begins_day:
             row["flags"] |= np.uint32(BarFlag.AFTER_GAP)  # what it knew of this day is gone
-        track.seen = self._days
+        track.seen = count
         runs.setdefault(who, []).append(Admitted(cause, bar, row, begins))
 
     def _track(self, who: Identity, spec: str) -> Track:
@@ -205,11 +207,11 @@ class FeaturesStage:
                 self._tracks[key] = self._woken(self._asleep.pop(key), self._banks)
             else:
                 self._tracks[key] = self._new_track(who, spec, self._banks)
-                self._tracks[key].seen = self._days
+                self._tracks[key].seen = self._days[who.symbol][1]
         return self._tracks[key]
 
     def _is_idle(self, track: Track | TrackState) -> bool:
-        return self._days - track.seen > IDLE_DAYS
+        return self._days[track.symbol][1] - track.seen > IDLE_DAYS
 
     def _forget_idle(self) -> None:
         """Give back the room of tracks of which nothing comes any more."""
@@ -252,7 +254,6 @@ class FeaturesStage:
             bool(self._whole),
             self._sequencer.state,
             sorted(self._waiting),
-            self._day,
             self._days,
             self._states(),
         )
@@ -271,7 +272,7 @@ class FeaturesStage:
                 f"partition {self._partition} of {self._configuration}",
                 f"partition {state.partition} of {state.configuration}",
             )
-        self._day, self._days = state.day, state.days
+        self._days = state.days
         try:
             self._lay_out([track for track in state.tracks if not self._is_idle(track)])
         except ConfigError as error:

@@ -53,7 +53,7 @@ class TrackState(msgspec.Struct, frozen=True, array_like=True):
 class Track:
     """One symbol and bar lineage: its number in the bank of each live feature set, and the sequence it emits.
 
-    ``seen`` is the trading day of the partition, counted by the stage, that its last bar came on; ``under_way`` says
+    ``seen`` is the trading day of the symbol, counted by the stage, that its last bar came on; ``under_way`` says
     that this day has not ended.
     """
 
@@ -66,7 +66,7 @@ class Track:
         instrument: Instrument,
         days: Mapping[str, bytes] | None = None,
     ) -> None:
-        self._symbol = symbol
+        self.symbol = symbol
         self._bar_lineage = bar_lineage
         self._spec = spec
         self._instrument = instrument
@@ -131,7 +131,7 @@ class Track:
         """The state; of a track that is ``asleep`` only what its next day needs."""
         awake = self.under_way and not asleep
         return TrackState(
-            symbol=self._symbol,
+            symbol=self.symbol,
             bar_lineage=self._bar_lineage,
             spec=self._spec,
             lineages=self._lineages,
@@ -166,7 +166,7 @@ class Track:
 
     def _misfit(self, expected: str, actual: str) -> RecoveryError:
         return RecoveryError(
-            f"features snapshot of {self._symbol} does not fit",
+            f"features snapshot of {self.symbol} does not fit",
             expected=expected,
             actual=actual,
             remedy="let the stage start from the log's start: its lineages begin with the first whole day there",
