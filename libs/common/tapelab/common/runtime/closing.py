@@ -10,7 +10,6 @@ The client library has no public way to do this; the few private names it takes 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -78,8 +77,16 @@ async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 async def _bounded(work: Any) -> bool:
     """Whether it ended in time; what it failed with is of no use to anybody any more."""
-    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(GRACE_S):
-            await work
-            return True
-    return False
+    # A task of its own: what the client cancels inside comes out of its ``stop`` as a cancellation of the caller.
+    task: asyncio.Task[Any] = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=GRACE_S)
+    finally:
+        if not task.done():
+            await _ended([task])
+    if task.cancelled():
+        return False
+    error = task.exception()
+    if error is not None and not isinstance(error, KafkaError | OSError | TimeoutError):
+        raise error
+    return error is None

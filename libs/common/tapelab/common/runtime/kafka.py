@@ -7,7 +7,7 @@ readers drop what they see twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -66,10 +66,8 @@ def new_consumer(settings: CommonSettings, *, group: str | None = None) -> AIOKa
     return AIOKafkaConsumer(
         bootstrap_servers=settings.broker,
         enable_auto_commit=False,
-        # A group hands a partition out before its snapshot is found, and the client looks for a position at
-        # once; the host seeks to the snapshot's and drops what was read before. Elsewhere a lost position is
-        # an error.
-        auto_offset_reset="none" if group is None else "earliest",
+        # Positions come from snapshots alone: a lost one is an error, never a jump.
+        auto_offset_reset="none",
         isolation_level="read_committed" if able.transactions else "read_uncommitted",
         fetch_max_wait_ms=able.fetch_wait_ms,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
@@ -145,6 +143,12 @@ async def log_end(consumer: AIOKafkaConsumer, settings: CommonSettings, where: T
             remedy="look at the broker's log",
         )
     return end
+
+
+async def records_behind(consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]) -> int:
+    """How many records lie between some positions and the logs' ends; on the embedded broker, at least so many."""
+    ends = await consumer.end_offsets(list(positions))
+    return sum(max(0, int(ends[where]) - position) for where, position in positions.items())
 
 
 async def read_range(

@@ -20,6 +20,7 @@ from tapelab.common.runtime.health import Health, serve
 from tapelab.common.runtime.logs import configure_logs
 from tapelab.common.runtime.loop_monitor import LoopMonitor
 from tapelab.common.runtime.readiness import Readiness
+from tapelab.common.runtime.tracing import Tracing, open_tracing
 from tapelab.common.settings import CommonSettings, load
 
 #: Less than what a supervisor grants before it kills (10 s of ``tapelab up`` and of containers).
@@ -46,6 +47,8 @@ class ServiceContext:
         self.stopping = asyncio.Event()
         self.asked_to_stop = False
         self.registry = CollectorRegistry()
+        #: None unless OpenTelemetry's own variables ask for traces.
+        self.tracing: Tracing | None = None
         self.states = Readiness(self.clock)
         #: Called once, when the service is ready for the first time: its start is over.
         self.on_started: Callable[[], None] = lambda: None
@@ -155,6 +158,7 @@ async def _run(
         return 1
     ctx.log.info("started", extra={"fields": {"http_port": server.server_address[1]}})
     try:
+        ctx.tracing = open_tracing(name, settings.instance, environ)
         await main(ctx)
     except TapelabError as error:
         ctx.log.error(str(error))
@@ -163,6 +167,8 @@ async def _run(
         ctx.log.exception("failed")
         return 1
     finally:
+        if ctx.tracing is not None:
+            ctx.tracing.close()
         monitor.stop()
         garbage.release()
         server.shutdown()

@@ -98,6 +98,7 @@ class Sessions:
             return None
         if (reason := opening.result()) is not None:
             return reason
+        self._ctx.answered("broker")
         working: asyncio.Task[Any] = asyncio.create_task(self._work())
         watching: asyncio.Task[Any] = asyncio.create_task(link.watch())
         try:
@@ -127,6 +128,8 @@ class Sessions:
         self, working: asyncio.Task[Any], link: BrokerLink, lost: str | None, stopping: bool
     ) -> str | None:
         error = None if working.cancelled() else working.exception()
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         if error is None or (stopping and isinstance(error, LOST)):
             return None if stopping else lost
         # An error is often the first to tell of a lost broker; and what looks like a broken state may be a log
@@ -146,7 +149,8 @@ class Sessions:
             self._backoff.reset()
             self._said.clear()
         self._outage = reason
-        self._ctx.ready(f"waiting for the broker: {reason}")
+        self._ctx.ready("nothing is recovered")
+        self._ctx.waiting("broker", reason)
         about = UNREACHABLE if UNREACHABLE in reason else reason
         if about not in self._said:
             self._said.add(about)
