@@ -74,3 +74,10 @@ def test_an_error_shows_what_may_stand_there_and_no_other_setting() -> None:
 def test_a_wrong_value_is_an_error_that_shows_it() -> None:
     with pytest.raises(ConfigError, match="TAPELAB_PARTITIONS='many'"):
         load(CommonSettings, {"TAPELAB_PARTITIONS": "many"})
+
+
+def test_a_track_names_a_deployment_of_its_own() -> None:
+    assert load(CommonSettings, {}).deployed("bars") == "bars"
+    assert load(CommonSettings, {"TAPELAB_TRACK": "blue"}).deployed("bars") == "bars-blue"
+    with pytest.raises(ConfigError, match=r"TAPELAB_TRACK='Blue/1'"):
+        load(CommonSettings, {"TAPELAB_TRACK": "Blue/1"})

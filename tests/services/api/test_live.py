@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tapelab.api.live import Live
@@ -65,6 +66,19 @@ def test_bars_are_kept_per_specification_and_begin_anew_with_a_stream(live):
     assert fresh.restarted == {("WINZ26", "tick:50")}
     assert [item["stream"] for item in live.bars("WINZ26", "tick:50")] == ["2"]
     assert live.totals[topics.BARS] == 6
+
+
+def test_of_two_lineages_side_by_side_one_is_shown_until_it_stops(live):
+    def at(lineage, n):
+        item = msgspec.structs.replace(bar(n), lineage=lineage, ts_close_ns=n * 1_000_000_000)
+        return record(topics.BARS, item, offset=n)
+
+    restarts = [live.take([at(lineage, n)], NOW).restarted for n in range(5) for lineage in ("old", "new")]
+    assert restarts == [{("WINZ26", "tick:50")}, *[set()] * 9]
+    assert [item["seq"] for item in live.bars("WINZ26", "tick:50")] == ["0", "1", "2", "3", "4"]
+    fresh = live.take([at("new", n) for n in range(5, 20)], NOW)
+    assert fresh.restarted == {("WINZ26", "tick:50")}
+    assert [item["seq"] for item in live.bars("WINZ26", "tick:50")] == [str(n) for n in range(14, 20)]
 
 
 def test_rings_are_bounded(live):

@@ -37,3 +37,8 @@ def test_an_unknown_feature_set_is_named() -> None:
     pipeline = Pipeline(bars=("tick:50",), features=(Pair(bars="tick:50", feature_set="nope"),))
     with pytest.raises(ConfigError, match=r"expected one of .*core.*, got nope"):
         live_pairs(pipeline)
+
+
+def test_inference_has_no_track() -> None:
+    with pytest.raises(ConfigError, match=r"traded twice: expected no TAPELAB_TRACK, got blue; replace the running"):
+        load_settings({"TAPELAB_TRACK": "blue"})

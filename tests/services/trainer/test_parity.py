@@ -57,6 +57,19 @@ def test_live_vectors_are_held_against_the_spans_own() -> None:
     assert live_parity([*live, wrong, unwarm], symbols(), config()) == Parity(len(live) + 2, 2)
 
 
+def test_a_lineage_that_began_on_a_later_day_is_compared_from_there() -> None:
+    bars = symbols()[0].bars
+    start = int(np.flatnonzero(np.diff(bars["day"]))[0]) + 1
+    later = [
+        msgspec.structs.replace(vector(0, row), lineage="from a later day", seq=row - start, bar_seq=row - start)
+        for row in range(start, start + 60, 7)
+    ]
+    both = [*later, *(vector(0, row) for row in range(start, start + 60, 7))]
+    assert live_parity(both, symbols(), config()) == Parity(len(both), 0)
+    wrong = msgspec.structs.replace(later[3], values=later[4].values)
+    assert live_parity([*both, wrong], symbols(), config()) == Parity(len(both) + 1, 1)
+
+
 def test_vectors_of_another_pair_stream_or_beyond_the_span_are_left_out() -> None:
     one = vector(0, 150)
     others = [

@@ -49,9 +49,15 @@ async def explain_signal(settings: CommonSettings, signal_id: str, *, as_json: b
         instruments=instruments,
     )
     bar = Identity(signal.symbol, signal.stream, vector.bar_lineage)
-    again: FeatureVector = decode(
-        topics.FEATURES, vectors[Identity(signal.symbol, signal.stream, vector.lineage)][vector.seq]
-    )
+    features = Identity(signal.symbol, signal.stream, vector.lineage)
+    if bar not in bars or features not in vectors:
+        raise TapelabError(
+            f"signal {signal.signal_id} cannot be computed again by this release",
+            expected=f"vectors of lineage {' or '.join(who.lineage for who in vectors)}",
+            actual=f"lineage {vector.lineage}, of another release or configuration or begun on a later day",
+            remedy="run the release that made the signal with the config of then",
+        )
+    again: FeatureVector = decode(topics.FEATURES, vectors[features][vector.seq])
     built: Bar = decode(topics.BARS, bars[bar][vector.bar_seq])
     store = ArtifactStore(settings.artifacts)
     manifest = load_manifest(signal.model_digest, store)

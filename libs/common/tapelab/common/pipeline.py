@@ -50,15 +50,23 @@ def _digest(*parts: str) -> str:
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).hexdigest()
 
 
-def bar_lineage(spec: str, instrument: Instrument, session: Session, tick_lineage: str) -> str:
-    """Lineage of bars: everything their bytes depend on besides the prints."""
+def bar_lineage(spec: str, instrument: Instrument, session: Session, tick_lineage: str, begins: int = 0) -> str:
+    """Lineage of bars: everything their bytes depend on besides the prints.
+
+    ``begins`` is the day from which they are built, 0 where that is the stream's first print: bars are counted
+    from there, so the same prints give other numbers.
+    """
     config = msgspec.json.encode((sorted(instrument.bar_trade_types), session), order="deterministic").decode()
-    return _digest("bars", version("tapelab"), spec, config, tick_lineage)
+    return _digest("bars", version("tapelab"), spec, config, tick_lineage, *_from(begins))
 
 
-def feature_lineage(feature_set_id: str, instrument: Instrument, bars: str) -> str:
-    """Lineage of feature vectors; ``bars`` is the lineage of the bars."""
-    return _digest("features", version("tapelab"), feature_set_id, repr(instrument.tick_size), bars)
+def feature_lineage(feature_set_id: str, instrument: Instrument, bars: str, begins: int = 0) -> str:
+    """Lineage of feature vectors; ``bars`` is the lineage of the bars, ``begins`` as in :func:`bar_lineage`."""
+    return _digest("features", version("tapelab"), feature_set_id, repr(instrument.tick_size), bars, *_from(begins))
+
+
+def _from(begins: int) -> tuple[str, ...]:
+    return (f"from {begins}",) if begins else ()
 
 
 def signal_lineage(decision: str, features: str, release: str = "") -> str:

@@ -36,7 +36,9 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     transactional producers nor working consumer groups. ``partitions`` is the fixed number of partitions
     of every market topic. ``owned_partitions`` (``0,1``) assigns partitions by hand; empty means all on
     the embedded broker and the consumer group's choice on Kafka. ``instance`` names this replica and is
-    the static group member id. ``http_port`` 0 takes a free port.
+    the static group member id. ``track`` names one of two deployments of a pure stage that run side by side on the
+    same topics, as in a roll-over: it has a consumer group and snapshots of its own. ``http_port`` 0 takes a free
+    port.
     """
 
     broker: str = "127.0.0.1:9092"
@@ -45,6 +47,7 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
     owned_partitions: str = ""
     instance: str = "0"
+    track: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{0,32}$")] = ""
     postgres_dsn: str = "postgresql://tapelab@127.0.0.1:5432/tapelab"
     redis_url: str = "redis://127.0.0.1:6379/0"
     artifacts: str = ".run/artifacts"
@@ -52,6 +55,10 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     http_host: str = "127.0.0.1"
     http_port: Port = 0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def deployed(self, stage: str) -> str:
+        """The name under which this deployment of a stage reads and keeps its state."""
+        return f"{stage}-{self.track}" if self.track else stage
 
 
 def load(struct: type[S], environ: Mapping[str, str], *, service: str = "") -> S:

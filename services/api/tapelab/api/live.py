@@ -25,6 +25,8 @@ KEPT_BARS: Final = 500
 KEPT_SIGNALS: Final = 500
 MARKET: Final = (TICKS, BARS, FEATURES, SIGNALS)
 DEAD_LETTERS: Final = tuple(t.name for t in ALL_TOPICS if t.name.endswith(DLQ_SUFFIX))
+#: A lineage that is so far behind another, in event time, brings no more bars.
+LINEAGE_STOPPED_NS: Final = 10_000_000_000
 #: Every topic the gateway reads.
 READ: Final = (*MARKET, EVENTS, *DEAD_LETTERS)
 
@@ -67,6 +69,7 @@ class _BarRing:
 
     stream: int
     lineage: str
+    ts_close_ns: int = 0
     items: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_BARS))
 
 
@@ -187,8 +190,11 @@ class Live:
             return
         ring = self._bars.get(name)
         if ring is None or (ring.stream, ring.lineage) != (bar.stream, bar.lineage):
+            if ring is not None and not _takes_over(bar, ring):
+                return
             ring = self._bars[name] = _BarRing(bar.stream, bar.lineage)
             fresh.restarted.add(name)
+        ring.ts_close_ns = bar.ts_close_ns
         item = bar_item(bar)
         ring.items.append(item)
         fresh.bars.append((bar.symbol, bar.spec, item))
@@ -227,6 +233,16 @@ class Live:
         if where not in self._sequencers:
             self._sequencers[where] = Sequencer(record.topic)
         return self._sequencers[where]
+
+
+def _takes_over(bar: Bar, ring: _BarRing) -> bool:
+    """Whether a bar of another stream or lineage begins a new series.
+
+    During a roll-over two lineages come side by side; the one that is shown stays until it has stopped.
+    """
+    if bar.stream != ring.stream:
+        return bar.stream > ring.stream
+    return bar.ts_close_ns - ring.ts_close_ns >= LINEAGE_STOPPED_NS
 
 
 def bar_item(bar: Bar) -> dict[str, Any]:

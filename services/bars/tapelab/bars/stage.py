@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Final
 
 import msgspec
 
 from tapelab.bars.runs import Rows, Run
+from tapelab.bars.tracks import Track, TrackState
 from tapelab.common.codec import decode, identity, seq_range
 from tapelab.common.errors import ConfigError, PoisonRecord, RecoveryError
 from tapelab.common.instruments import Instruments
-from tapelab.common.pipeline import Pipeline, bar_lineage
+from tapelab.common.pipeline import Pipeline
 from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
 from tapelab.common.schemas.bars import bars_of_rows
@@ -23,38 +25,23 @@ from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.calendar import SessionCalendar
 from tapelab.quant.ticks import Ticks
 
+#: Of the state's layout, apart from the release. State serves the lineages it belongs to and no others, so a release
+#: that changes them, as every one does, computes its own from the log; only within a release is state read on.
+SCHEMA: Final = "bars/2"
 _LAST: Final = 2**62  # numbers up to here leave room for arithmetic in 64 bits
 _REMEDY: Final = "fix the producer; the record went to the dead-letter topic"
 
 
-class _Track:
-    """One symbol's prints of one lineage, and the bars built from them."""
-
-    def __init__(self, symbol: str, tick_lineage: str, specs: Sequence[BarSpec], instruments: Instruments) -> None:
-        instrument = instruments.of(symbol)
-        session = instruments.sessions[instrument.session]
-        self.calendar: SessionCalendar = instruments.calendar(symbol)
-        self.builder = BarBuilder(specs, self.calendar, instrument.bar_trade_types)
-        self.names = [str(spec) for spec in specs]
-        self.lineages = [bar_lineage(name, instrument, session, tick_lineage) for name in self.names]
-        #: Batches of the step under way that are still to be computed.
-        self.run: Run | None = None
-
-
-class _TrackState(msgspec.Struct, frozen=True, array_like=True):
-    symbol: str
-    tick_lineage: str
-    lineages: list[str]
-    builder: bytes
-
-
 class _State(msgspec.Struct, frozen=True, array_like=True):
-    """A snapshot."""
+    """A snapshot. ``whole`` says that nothing was missing at the log's start when the stage began there."""
 
+    schema: str
+    release: str
     partition: int
     specs: list[str]
+    whole: bool
     sequence: SequenceState
-    tracks: list[_TrackState]
+    tracks: list[TrackState]
 
 
 class BarsStage:
@@ -63,9 +50,11 @@ class BarsStage:
     Bars come in the order of the records that closed them, then of the specifications, then of their
     ``seq``. A gap that a dead letter explains voids the pending bars and flags the next ones ``AFTER_GAP``;
     an unexplained one halts the symbol. A new stream starts afresh with ``seq`` 0. A session marker whose
-    first_seq was passed already is a repetition and is dropped.
+    first_seq was passed already is a repetition and is dropped. Bars of a day whose beginning is no longer in the
+    log are not written: they begin with the first whole day, as a lineage of their own (``tracks.py``).
 
-    Counts: ``ticks_dropped`` and ``ticks_halted`` (records), ``prints_repeated``, ``gaps``.
+    Counts: ``ticks_dropped`` and ``ticks_halted`` (records), ``prints_repeated``, ``gaps``, ``bars_withheld`` (of
+    days that are not whole).
 
     Args:
         partition: the partition whose log it reads.
@@ -81,7 +70,8 @@ class BarsStage:
         self._instruments = instruments
         self._specs = _parsed(pipeline)
         self._sequencer = Sequencer(TICKS)
-        self._tracks: dict[tuple[str, str], _Track] = {}
+        self._tracks: dict[tuple[str, str], Track] = {}
+        self._whole: bool | None = None  # not known before the first record
 
     def warm_up(self) -> None:
         """Compile the kernel, or load it from disk, before the first print waits for it."""
@@ -91,6 +81,8 @@ class BarsStage:
     def process(self, records: Sequence[Record]) -> Step:
         """Take the next prints of the log; every bar they close comes out once."""
         step = Step(outputs=[], dead=[], halts={}, counts={})
+        if self._whole is None and records:
+            self._whole = min(record.offset for record in records) == 0
         for cause, record in enumerate(records):
             try:
                 self._take(cause, record, step)
@@ -121,7 +113,9 @@ class BarsStage:
             return
         if admission.new_stream:
             _compute(track, step)
-            track.builder.new_stream()
+            # Whoever has read the log from its first record, or knows the symbol, sees a stream's real beginning.
+            track.new_stream(whole=bool(self._whole) or track.known or batch.first_seq == 0)
+        track.look(batch, ticks)
         if admission.verdict is Verdict.RESET:
             _compute(track, step)
             track.builder.reset(after_gap=True)
@@ -140,11 +134,11 @@ class BarsStage:
             for spec, rows in enumerate(track.builder.end_session(batch.session_end_ns)):
                 _emit(track, batch, cause, spec, rows, step)
 
-    def _track(self, batch: TickBatch) -> _Track:
+    def _track(self, batch: TickBatch) -> Track:
         key = batch.symbol, batch.lineage
         if key not in self._tracks:
             try:
-                self._tracks[key] = _Track(batch.symbol, batch.lineage, self._specs, self._instruments)
+                self._tracks[key] = Track(batch.symbol, batch.lineage, self._specs, self._instruments)
             except ConfigError as error:
                 raise PoisonRecord(
                     error.summary, expected=error.expected, actual=error.actual, remedy=error.remedy
@@ -153,12 +147,17 @@ class BarsStage:
 
     def snapshot(self) -> bytes:
         """The reading marks and every builder."""
-        tracks = [
-            _TrackState(symbol, lineage, track.lineages, track.builder.snapshot())
-            for (symbol, lineage), track in self._tracks.items()
-        ]
-        specs = [str(spec) for spec in self._specs]
-        return msgspec.msgpack.encode(_State(self._partition, specs, self._sequencer.state, tracks))
+        tracks = [track.snapshot() for track in self._tracks.values() if track.known]
+        state = _State(
+            SCHEMA,
+            version("tapelab"),
+            self._partition,
+            [str(spec) for spec in self._specs],
+            bool(self._whole),
+            self._sequencer.state,
+            tracks,
+        )
+        return msgspec.msgpack.encode(state)
 
     def restore(self, blob: bytes) -> None:
         """Continue from a snapshot.
@@ -166,10 +165,7 @@ class BarsStage:
         Raises:
             RecoveryError: it cannot be read, or belongs to another partition, release or configuration.
         """
-        try:
-            state = msgspec.msgpack.decode(blob, type=_State)
-        except msgspec.MsgspecError as error:
-            raise _refused("cannot be read", "a snapshot of this release", str(error)) from error
+        state = _decoded(blob)
         specs = [str(spec) for spec in self._specs]
         if (state.partition, state.specs) != (self._partition, specs):
             raise _refused(
@@ -177,11 +173,11 @@ class BarsStage:
                 f"partition {self._partition} of {', '.join(specs)}",
                 f"partition {state.partition} of {', '.join(state.specs)}",
             )
-        tracks: dict[tuple[str, str], _Track] = {}
+        tracks: dict[tuple[str, str], Track] = {}
         for saved in state.tracks:
             try:
-                track = _Track(saved.symbol, saved.tick_lineage, self._specs, self._instruments)
-                track.builder.restore(saved.builder)
+                track = Track(saved.symbol, saved.tick_lineage, self._specs, self._instruments)
+                track.restore(saved)
             except ConfigError as error:
                 raise _refused(f"holds {saved.symbol}", error.expected, error.actual) from error
             except SnapshotMismatch as error:
@@ -193,9 +189,24 @@ class BarsStage:
             tracks[saved.symbol, saved.tick_lineage] = track
         self._sequencer = Sequencer(TICKS, state.sequence)
         self._tracks = tracks
+        self._whole = state.whole
 
 
-def _compute(track: _Track, step: Step) -> None:
+def _decoded(blob: bytes) -> _State:
+    try:
+        fields = msgspec.msgpack.decode(blob)
+        schema = fields[0] if isinstance(fields, list) and fields else "none"
+        if schema != SCHEMA:
+            raise _refused("is of another layout", SCHEMA, f"{schema!r}")
+        state = msgspec.convert(fields, _State)
+    except msgspec.MsgspecError as error:
+        raise _refused("cannot be read", f"a snapshot of layout {SCHEMA}", str(error)) from error
+    if state.release != version("tapelab"):
+        raise _refused("is of another release", version("tapelab"), state.release)
+    return state
+
+
+def _compute(track: Track, step: Step) -> None:
     """Compute the batches of a track that wait for it."""
     run, track.run = track.run, None
     if run is not None:
@@ -203,7 +214,10 @@ def _compute(track: _Track, step: Step) -> None:
             _emit(track, run.batch, cause, spec, rows, step)
 
 
-def _emit(track: _Track, batch: TickBatch, cause: int, spec: int, rows: Rows, step: Step) -> None:
+def _emit(track: Track, batch: TickBatch, cause: int, spec: int, closed: Rows, step: Step) -> None:
+    rows = track.whole(spec, closed)
+    if len(rows) < len(closed):
+        _count(step, "bars_withheld", len(closed) - len(rows))
     bars = bars_of_rows(
         rows,
         symbol=batch.symbol,
@@ -265,7 +279,7 @@ def _refused(what: str, expected: str, actual: str) -> RecoveryError:
         f"bars snapshot {what}",
         expected=expected,
         actual=actual,
-        remedy="let the stage start from the log's start under its new configuration",
+        remedy="let the stage start from the log's start: its lineages begin with the first whole day there",
     )
 
 

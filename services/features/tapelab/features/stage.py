@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -24,13 +25,30 @@ from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.dtypes import BarFlag
 from tapelab.quant.features import FEATURE_SETS, FeatureBank
 
+#: Of the state's layout, apart from the release. State serves the lineages it belongs to and no others, so a release
+#: that changes them, as every one does, computes its own from the log; only within a release is state read on.
+SCHEMA: Final = "features/2"
+#: A sequence of which no bar has come for so many trading days of its symbol keeps only what a new day needs.
+#: Counted by symbol, as symbols know nothing of each other and may be taken in any order.
+IDLE_DAYS: Final = 5
+
 
 class _State(msgspec.Struct, frozen=True, array_like=True):
-    """A snapshot."""
+    """A snapshot.
 
+    ``whole`` says that nothing was missing at the log's start when the stage began there; ``waiting`` are sequences
+    whose beginning was missing and whose first whole day has not come; ``days`` are each symbol's newest trading day
+    and how often that has risen.
+    """
+
+    schema: str
+    release: str
     partition: int
     configuration: str
+    whole: bool
     sequence: SequenceState
+    waiting: list[tuple[str, str]]
+    days: dict[str, tuple[int, int]]
     tracks: list[TrackState]
 
 
@@ -40,7 +58,8 @@ class FeaturesStage:
     Bars of other specifications are counted as ``bars_not_live`` and leave no trace. A bar the reader's
     rule marks as coming after an explained gap, or that its builder flagged ``AFTER_GAP``, voids the rolling
     state; a new stream starts afresh. A vector's ``seq`` is its bar's, less the bars that were lost since the
-    stream's first one, so that it stays contiguous.
+    stream's first one, so that it stays contiguous. Where the log has lost a stream's beginning, vectors begin with
+    the first day that is whole there, as a lineage of their own; bars before are counted as ``bars_withheld``.
 
     Args:
         partition: the partition whose log it reads.
@@ -66,18 +85,23 @@ class FeaturesStage:
             names = self._live.setdefault(_canonical(pair.bars), [])
             if pair.feature_set not in names:
                 names.append(pair.feature_set)
-        self._configuration = " ".join(
-            [version("tapelab"), *(f"{s}/{FEATURE_SETS[n].id}" for s, names in self._live.items() for n in names)]
-        )
+        self._configuration = " ".join(f"{s}/{FEATURE_SETS[n].id}" for s, names in self._live.items() for n in names)
         self._sequencer = Sequencer(BARS)
         self._banks = self._new_banks()
         self._tracks: dict[tuple[str, str], Track] = {}
+        self._asleep: dict[tuple[str, str], TrackState] = {}
+        self._waiting: set[tuple[str, str]] = set()
+        self._whole: bool | None = None  # not known before the first record
+        self._days: dict[str, tuple[int, int]] = {}
 
     def process(self, records: Sequence[Record]) -> Step:
         """Take the next bars of the log; vectors come in the order of their bars."""
         step = Step(outputs=[], dead=[], halts={}, counts={})
         # The kernel sees all bars of one step in one call.
         runs: dict[Identity, list[Admitted]] = {}
+        if self._whole is None and records:
+            self._whole = min(record.offset for record in records) == 0
+        days = dict(self._days)
         for cause, record in enumerate(records):
             try:
                 bar, row = self._decoded(record)
@@ -87,8 +111,8 @@ class FeaturesStage:
                 continue
             if bar.spec not in self._live:
                 _count(step, "bars_not_live")
-            elif self._is_next(bar, row, record, step):
-                runs.setdefault(identity(bar), []).append(Admitted(cause, bar, row))
+            else:
+                self._take(cause, bar, row, record, runs, step)
         vectors: list[tuple[int, FeatureVector]] = []
         turn: dict[Track, list[Admitted]] = {}
         for who, bars in runs.items():
@@ -101,6 +125,8 @@ class FeaturesStage:
         vectors += advance(list(turn.items()), self._banks)
         vectors.sort(key=lambda found: found[0])
         step.outputs.extend(Output(FEATURES, vector, cause) for cause, vector in vectors)
+        if self._days != days:
+            self._forget_idle()
         return step
 
     def _decoded(self, record: Record) -> tuple[Bar, npt.NDArray[np.void]]:
@@ -132,70 +158,152 @@ class FeaturesStage:
                 error.summary, expected=error.expected, actual=error.actual, remedy=error.remedy
             ) from error
 
-    def _is_next(self, bar: Bar, row: npt.NDArray[np.void], record: Record, step: Step) -> bool:
-        admission = self._sequencer.admit(
-            identity(bar), *seq_range(bar), partition=record.partition, offset=record.offset
-        )
+    def _take(
+        self,
+        cause: int,
+        bar: Bar,
+        row: npt.NDArray[np.void],
+        record: Record,
+        runs: dict[Identity, list[Admitted]],
+        step: Step,
+    ) -> None:
+        who, key = identity(bar), (bar.symbol, bar.lineage)
+        admission = self._sequencer.admit(who, *seq_range(bar), partition=record.partition, offset=record.offset)
         if admission.verdict is Verdict.HALT:
             step.halts[bar.symbol] = admission.message
             _count(step, "bars_halted")
-            return False
+            return
         if admission.verdict is Verdict.DROP:
             _count(step, "bars_dropped")
-            return False
+            return
         if admission.verdict is Verdict.RESET:
             row["flags"] |= np.uint32(BarFlag.AFTER_GAP)
             _count(step, "gaps")
-        return True
+        if admission.new_stream:
+            # Whoever has read the log from its first record, or knows the sequence, sees a stream's real beginning.
+            known = key in self._tracks or key in self._asleep or key in self._waiting
+            cut_off = not (self._whole or bar.seq == 0 or known)
+            (self._waiting.add if cut_off else self._waiting.discard)(key)
+        begins_day = bool(bar.flags & BarFlag.FIRST_OF_DAY)
+        if key in self._waiting and not begins_day:
+            _count(step, "bars_withheld")
+            return
+        begins = bar.day if key in self._waiting else 0
+        self._waiting.discard(key)
+        day, count = self._days.get(bar.symbol, (0, 0))
+        if bar.day > day:
+            count += 1
+            self._days[bar.symbol] = bar.day, count
+        track = self._track(who, bar.spec)
+        if self._is_idle(track) and not begins_day:
+            row["flags"] |= np.uint32(BarFlag.AFTER_GAP)  # what it knew of this day is gone
+        track.seen = count
+        runs.setdefault(who, []).append(Admitted(cause, bar, row, begins))
 
     def _track(self, who: Identity, spec: str) -> Track:
         key = who.symbol, who.lineage
         if key not in self._tracks:
-            self._tracks[key] = self._new_track(who, spec, self._banks)
+            if key in self._asleep:
+                self._tracks[key] = self._woken(self._asleep.pop(key), self._banks)
+            else:
+                self._tracks[key] = self._new_track(who, spec, self._banks)
+                self._tracks[key].seen = self._days[who.symbol][1]
         return self._tracks[key]
 
-    def _new_track(self, who: Identity, spec: str, banks: Mapping[str, FeatureBank]) -> Track:
-        live = {name: banks[name] for name in self._live[spec]}
-        return Track(who.symbol, who.lineage, spec, live, self._instruments.of(who.symbol))
+    def _is_idle(self, track: Track | TrackState) -> bool:
+        return self._days[track.symbol][1] - track.seen > IDLE_DAYS
+
+    def _forget_idle(self) -> None:
+        """Give back the room of tracks of which nothing comes any more."""
+        idle = {key: track for key, track in self._tracks.items() if self._is_idle(track)}
+        if idle:
+            self._asleep |= {key: track.snapshot(asleep=True) for key, track in idle.items()}
+            self._lay_out([track.snapshot(asleep=False) for key, track in self._tracks.items() if key not in idle])
 
     def _new_banks(self) -> dict[str, FeatureBank]:
         return {name: FeatureBank(FEATURE_SETS[name]) for names in self._live.values() for name in names}
 
+    def _new_track(
+        self, who: Identity, spec: str, banks: Mapping[str, FeatureBank], days: Mapping[str, bytes] | None = None
+    ) -> Track:
+        live = {name: banks[name] for name in self._live[spec]}
+        return Track(who.symbol, who.lineage, spec, live, self._instruments.of(who.symbol), days)
+
+    def _woken(self, state: TrackState, banks: Mapping[str, FeatureBank]) -> Track:
+        who = Identity(state.symbol, state.stream, state.bar_lineage)
+        track = self._new_track(who, state.spec, banks, state.days)
+        track.restore(state)
+        return track
+
+    def _lay_out(self, states: Sequence[TrackState]) -> None:
+        banks = self._new_banks()
+        tracks = {(state.symbol, state.bar_lineage): self._woken(state, banks) for state in states}
+        self._banks, self._tracks = banks, tracks
+
+    def _states(self) -> list[TrackState]:
+        awake = {key: track.snapshot(asleep=self._is_idle(track)) for key, track in self._tracks.items()}
+        return [state for _, state in sorted({**awake, **self._asleep}.items())]
+
     def snapshot(self) -> bytes:
-        """The reading marks and every engine."""
-        tracks = [track.snapshot() for track in self._tracks.values()]
-        return msgspec.msgpack.encode(_State(self._partition, self._configuration, self._sequencer.state, tracks))
+        """The reading marks and every engine whose day is under way."""
+        state = _State(
+            SCHEMA,
+            version("tapelab"),
+            self._partition,
+            self._configuration,
+            bool(self._whole),
+            self._sequencer.state,
+            sorted(self._waiting),
+            self._days,
+            self._states(),
+        )
+        return msgspec.msgpack.encode(state)
 
     def restore(self, blob: bytes) -> None:
         """Continue from a snapshot.
 
         Raises:
-            RecoveryError: it cannot be read, or belongs to another partition or configuration.
+            RecoveryError: it cannot be read, or belongs to another partition, release or configuration.
         """
-        try:
-            state = msgspec.msgpack.decode(blob, type=_State)
-        except msgspec.MsgspecError as error:
-            raise RecoveryError(
-                "features snapshot cannot be read",
-                expected="a snapshot of this release",
-                actual=str(error),
-                remedy="let the stage start from the log's start",
-            ) from error
+        state = _decoded(blob)
         if (state.partition, state.configuration) != (self._partition, self._configuration):
-            raise RecoveryError(
-                "features snapshot is of another partition or configuration",
-                expected=f"partition {self._partition} of {self._configuration}",
-                actual=f"partition {state.partition} of {state.configuration}",
-                remedy="let the stage start from the log's start under its new configuration",
+            raise _refused(
+                "is of another partition or configuration",
+                f"partition {self._partition} of {self._configuration}",
+                f"partition {state.partition} of {state.configuration}",
             )
-        banks, tracks = self._new_banks(), {}
-        for saved in state.tracks:
-            who = Identity(saved.symbol, saved.stream, saved.bar_lineage)
-            track = self._new_track(who, saved.spec, banks)
-            track.restore(saved)
-            tracks[who.symbol, who.lineage] = track
+        self._days = state.days
+        try:
+            self._lay_out([track for track in state.tracks if not self._is_idle(track)])
+        except ConfigError as error:
+            raise _refused("holds a symbol without an instrument", error.expected, error.actual) from error
+        self._asleep = {(t.symbol, t.bar_lineage): t for t in state.tracks if self._is_idle(t)}
         self._sequencer = Sequencer(BARS, state.sequence)
-        self._banks, self._tracks = banks, tracks
+        self._waiting = set(state.waiting)
+        self._whole = state.whole
+
+
+def _decoded(blob: bytes) -> _State:
+    try:
+        fields = msgspec.msgpack.decode(blob)
+        schema = fields[0] if isinstance(fields, list) and fields else "none"
+        if schema != SCHEMA:
+            raise _refused("is of another layout", SCHEMA, f"{schema!r}")
+        state = msgspec.convert(fields, _State)
+    except msgspec.MsgspecError as error:
+        raise _refused("cannot be read", f"a snapshot of layout {SCHEMA}", str(error)) from error
+    if state.release != version("tapelab"):
+        raise _refused("is of another release", version("tapelab"), state.release)
+    return state
+
+
+def _refused(what: str, expected: str, actual: str) -> RecoveryError:
+    return RecoveryError(
+        f"features snapshot {what}",
+        expected=expected,
+        actual=actual,
+        remedy="let the stage start from the log's start: its lineages begin with the first whole day there",
+    )
 
 
 def _canonical(spec: str) -> str:

@@ -26,7 +26,7 @@ def load_settings(environ: Mapping[str, str]) -> InferenceSettings:
     """Read and check them.
 
     Raises:
-        ConfigError: an unknown key, or a value out of its range.
+        ConfigError: an unknown key, a value out of its range, or a track.
     """
     settings = load(InferenceSettings, environ, service="inference")
     for name, value, low, high in (
@@ -40,4 +40,11 @@ def load_settings(environ: Mapping[str, str]) -> InferenceSettings:
                 actual=str(value),
                 remedy="correct the setting; 100 to 200 is usual for BATCH_MS",
             )
+    if environ.get("TAPELAB_TRACK"):
+        raise ConfigError(
+            "inference does not run side by side with another one: each vector would be traded twice",
+            expected="no TAPELAB_TRACK",
+            actual=environ["TAPELAB_TRACK"],
+            remedy="replace the running inference by the new release: its positions carry over",
+        )
     return settings

@@ -71,16 +71,20 @@ def live_parity(vectors: Sequence[FeatureVector], symbols: Sequence[SymbolData],
     """Hold vectors that the stack computed live against the span's own, bit for bit.
 
     Only spans that begin with their stream are compared, as bar numbers count from there; live vectors
-    beyond a span's end are left out.
+    beyond a span's end are left out. A lineage that began on a later day counts its bars from that day's first.
     """
     offline = {(d.span.symbol, d.span.stream): d for d in symbols if d.span.first_seq == 0}
     set_id, spec = config.features.id, config.bars
     compared = mismatches = 0
+    starts: dict[tuple[str, int, str], int] = {}
     for vector in vectors:
         data = offline.get((vector.symbol, vector.stream))
         if data is None or (vector.feature_set_id, vector.bar_spec) != (set_id, spec):
             continue
-        row = vector.bar_seq
+        who = (vector.symbol, vector.stream, vector.lineage)
+        if who not in starts:
+            starts[who] = _start(vector, data.bars)
+        row = starts[who] + vector.bar_seq
         if row >= len(data.bars):
             continue
         compared += 1
@@ -94,6 +98,16 @@ def live_parity(vectors: Sequence[FeatureVector], symbols: Sequence[SymbolData],
         )
         mismatches += not same
     return Parity(compared, mismatches)
+
+
+def _start(vector: FeatureVector, bars: npt.NDArray[np.void]) -> int:
+    """The row from which a vector's lineage counts: the first of all, or of the day that makes their times agree."""
+    days = np.flatnonzero(np.diff(bars["day"], prepend=-1))
+    for start in days.tolist():
+        row = start + vector.bar_seq
+        if row < len(bars) and (bars["day"][row], bars["ts_close_ns"][row]) == (vector.day, vector.ts_event_ns):
+            return int(start)
+    return 0
 
 
 async def live_vectors(

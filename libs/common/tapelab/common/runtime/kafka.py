@@ -63,9 +63,9 @@ def new_consumer(settings: CommonSettings, *, group: str | None = None) -> AIOKa
     able = capabilities(settings)
     options: dict[str, Any] = {}
     if group is not None:
-        options["group_id"] = qualified(settings.namespace, group)
+        options["group_id"] = qualified(settings.namespace, settings.deployed(group))
         if able.groups:
-            options["group_instance_id"] = f"{qualified(settings.namespace, group)}-{settings.instance}"
+            options["group_instance_id"] = f"{options['group_id']}-{settings.instance}"
     return AIOKafkaConsumer(
         bootstrap_servers=settings.broker,
         enable_auto_commit=False,

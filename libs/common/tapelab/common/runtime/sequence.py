@@ -8,14 +8,11 @@ seen, and stops at a hole that nothing explains.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from tapelab.common.codec import Identity
-
-#: Under this name stands the newest dead letter without a key: it may have been any symbol's.
-_ANYBODY: Final = ""
 
 
 class Verdict(Enum):
@@ -94,10 +91,11 @@ class Sequencer:
     def note_dead(self, key: bytes | None, offset: int) -> None:
         """A record of this key went to the dead-letter topic: the next gap of the symbol is explained.
 
-        One without a key explains a gap of any symbol; one under a key that is no symbol's explains nothing.
+        One without a key, or under a key that is no symbol's, explains nothing: whose it was cannot be known, and
+        symbols are told of it in no certain order. The gap it leaves halts its sequence for a person to look at.
         """
-        symbol = key.decode(errors="replace") if key else _ANYBODY
-        if symbol in self._symbols or symbol == _ANYBODY:
+        symbol = key.decode(errors="replace") if key else ""
+        if symbol in self._symbols:
             self._state.dead[symbol] = max(offset, self._state.dead.get(symbol, -1))
 
     def admit(self, who: Identity, first: int, last: int, *, partition: int, offset: int) -> Admission:
@@ -114,7 +112,7 @@ class Sequencer:
         if mark.halted:
             return Admission(Verdict.HALT, message=mark.halted)
         if first > mark.next_seq:
-            if self._lost_after(mark.at, who.symbol):
+            if self._state.dead.get(who.symbol, -1) > mark.at:
                 mark.next_seq, mark.at = last, offset
                 return Admission(Verdict.RESET)
             mark.halted = (
@@ -129,10 +127,6 @@ class Sequencer:
         if last > first:
             mark.next_seq, mark.at = last, offset
         return Admission(Verdict.TAKE, skip=skip)
-
-    def _lost_after(self, offset: int, symbol: str) -> bool:
-        dead = self._state.dead
-        return dead.get(symbol, -1) > offset or dead.get(_ANYBODY, -1) > offset
 
 
 def _symbol(name: str) -> str:

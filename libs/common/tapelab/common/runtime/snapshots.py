@@ -64,7 +64,7 @@ class SnapshotStore:
     """Reads and writes the snapshots of one stage."""
 
     def __init__(self, stage: str, settings: CommonSettings) -> None:
-        self._stage = stage
+        self._stage = settings.deployed(stage)
         self._settings = settings
         self.topic = state_topic(stage)
 
