@@ -16,13 +16,25 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from tapelab.common.errors import TapelabError
+from tapelab.common.errors import RecoveryError, TapelabError
 from tapelab.common.runtime.adoption import read_adopted
+from tapelab.common.runtime.capabilities import capabilities, say_what_lacks
+from tapelab.common.runtime.closing import close_consumer, close_producer
 from tapelab.common.runtime.halted import HaltedSymbols
-from tapelab.common.runtime.kafka import new_consumer, new_producer, read_range, to_records, tp, wait_for_broker
+from tapelab.common.runtime.kafka import (
+    CLIENT_TIMEOUT_S,
+    ensure_topics,
+    new_consumer,
+    new_producer,
+    read_range,
+    to_records,
+    tp,
+)
+from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.partitions import PartitionOwner
 from tapelab.common.runtime.service import ServiceContext
+from tapelab.common.runtime.sessions import Sessions
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
 from tapelab.common.runtime.stage import DecisionStage, Record, Scorer
 from tapelab.common.runtime.writer import StepWriter
@@ -84,12 +96,14 @@ class DecisionHost:
         self._scorer = scorer
         self._ctx = ctx
         self._settings = ctx.settings
-        self._transactions = ctx.settings.broker_kind == "kafka"
+        self._transactions = capabilities(ctx.settings).transactions
         self._batch_ms = batch_ms
         self._metrics = StageMetrics(stage_name, ctx.registry)
         self._snapshots = SnapshotStore(stage_name, ctx.settings)
-        self._owner = PartitionOwner(ctx.settings, stage_name, (input_topic,), self._gained, self._lost)
+        self._sessions = Sessions(ctx, self._session)
+        self._log_age = LogAge(ctx.settings, ctx.log)
         self._lanes: dict[int, _Lane] = {}
+        self._said: list[int] | None = None
         self._context = b""
 
     async def run(self) -> None:
@@ -97,21 +111,36 @@ class DecisionHost:
 
         Raises:
             RecoveryError: the state cannot be continued from.
-            KafkaError: a write failed or the partition is fenced; the process must be restarted, and recovers.
         """
+        say_what_lacks(self._settings, self._ctx.log)
         self._context = await self._scorer.context()
         await self._scorer.prepare(self._context)
         follow = asyncio.create_task(self._follow_context())
+        # Without it the service would go on under old models and halts: its failure ends the service.
+        follow.add_done_callback(lambda _: self._ctx.stopping.set())
         try:
-            await wait_for_broker(self._settings)
-            await self._owner.start()
-            await self._loop(follow)
+            await self._sessions.run()
         finally:
-            await self._owner.stop()
+            if follow.done():
+                follow.result()
             follow.cancel()
             await asyncio.gather(follow, return_exceptions=True)
-            for lane in self._lanes.values():
-                await lane.producer.stop()
+
+    async def _session(self) -> None:
+        topics = (self._input, *self._outputs, self._snapshots.topic)
+        async with asyncio.timeout(CLIENT_TIMEOUT_S):
+            self._log_age.created(await ensure_topics(self._settings, topics))
+        self._lanes, self._said = {}, None
+        self._owner = PartitionOwner(self._settings, self._name, (self._input,), self._gained, self._lost)
+        clean = False
+        try:
+            await self._owner.start()
+            await self._loop()
+            clean = True
+        finally:
+            lanes = list(self._lanes.values())
+            self._log_age.remember({tp(self._settings, self._input, lane.partition): lane.offset for lane in lanes})
+            await asyncio.gather(self._owner.stop(lost=not clean), *(close_producer(lane.producer) for lane in lanes))
 
     async def _follow_context(self) -> None:
         """Load what a new context names off the hot path; it holds from the next micro-batch on."""
@@ -129,17 +158,18 @@ class DecisionHost:
                 continue
             self._context = context
 
-    async def _loop(self, follow: asyncio.Task[None]) -> None:
-        self._ctx.ready()
+    async def _loop(self) -> None:
         while not self._ctx.stopping.is_set():
+            self._say_ready()
             generation = self._owner.generation
             batch = await self._collect()
             if self._owner.failure is not None:
                 raise self._owner.failure
-            if follow.done():
-                follow.result()
             async with self._owner.lock:
                 if self._owner.generation != generation:
+                    # Read before or after the new lanes' seeks, nobody knows: read it again.
+                    for owned in self._lanes.values():
+                        self._owner.return_to(owned.partition, {self._input: owned.offset})
                     continue
                 work: list[tuple[_Lane, list[Record]]] = []
                 for partition, records in sorted(batch.items()):
@@ -198,23 +228,37 @@ class DecisionHost:
     async def _write(self, lane: _Lane, records: Sequence[Record], step: Any, snapshot: Snapshot, end: int) -> None:
         where = tp(self._settings, self._input, lane.partition)
         if self._transactions:
-            async with lane.producer.transaction():
+            # Not the client's context manager: on a failure it aborts, which waits for a broker that may be gone.
+            # Whoever owns the partition next fences this producer, and that aborts what it left open.
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                await lane.producer.begin_transaction()
                 await self._snapshots.write(lane.producer, lane.partition, snapshot)
                 futures = await lane.writer.write(lane.producer, records, step)
                 await lane.producer.send_offsets_to_transaction(
                     {where: end}, qualified(self._settings.namespace, self._name)
                 )
+                await lane.producer.commit_transaction()
             await lane.writer.acknowledged(futures)
             return
         await (await self._snapshots.write(lane.producer, lane.partition, snapshot))
         await lane.writer.acknowledged(await lane.writer.write(lane.producer, records, step))
         await self._owner.commit({where: end})
 
+    def _say_ready(self) -> None:
+        """Once per change: ready when it is settled what this replica owns and all of it is recovered."""
+        state = sorted(self._lanes) if self._owner.settled else None
+        if state != self._said:
+            self._said = state
+            self._sessions.owns(state)
+
     async def _gained(self, partitions: Sequence[int]) -> None:
         started = self._ctx.clock.monotonic_ns()
+        if not partitions:
+            return
         helper = new_consumer(self._settings)
-        await helper.start()
         try:
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                await helper.start()
             topics = (self._input, *self._outputs, self._snapshots.topic)
             for partition in partitions:
                 # Fence first: a zombie's open transaction is aborted before anything is read.
@@ -222,11 +266,16 @@ class DecisionHost:
                     self._settings,
                     transactional_id=qualified(self._settings.namespace, f"{self._name}/{partition}"),
                 )
-                await producer.start()
-                helper.assign([tp(self._settings, t, partition) for t in topics])
-                self._lanes[partition] = await self._recover(helper, partition, producer)
+                try:
+                    async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                        await producer.start()
+                    helper.assign([tp(self._settings, t, partition) for t in topics])
+                    self._lanes[partition] = await self._recover(helper, partition, producer)
+                except BaseException:
+                    await close_producer(producer)
+                    raise
         finally:
-            await helper.stop()
+            await close_consumer(helper)
         took = (self._ctx.clock.monotonic_ns() - started) / 1e9
         self._metrics.recovery.set(took)
         offsets = {p: self._lanes[p].offset for p in partitions}
@@ -236,7 +285,8 @@ class DecisionHost:
         )
 
     async def _recover(self, helper: AIOKafkaConsumer, partition: int, producer: AIOKafkaProducer) -> _Lane:
-        snapshot = await self._snapshots.newest(helper, partition)
+        snapshot = await self._newest(helper, partition)
+        await self._log_age.check(helper, (self._input,), partition)
         stage = self._factory(partition)
         writer = StepWriter(self._name, self._settings, self._ctx.clock, self._metrics, partition)
         halted = HaltedSymbols(partition, self._metrics, self._ctx.log)
@@ -245,10 +295,10 @@ class DecisionHost:
             helper, self._settings, self._name, self._outputs, partition, since
         )
         if snapshot is None:
-            offsets = await self._owner.seek(partition, None)
+            offsets = await self._owner.seek(helper, partition, None)
             return _Lane(partition, stage, writer, halted, producer, offsets[self._input])
         stage.restore(snapshot.state)
-        await self._owner.seek(partition, snapshot.offsets)
+        await self._owner.seek(helper, partition, snapshot.offsets)
         lane = _Lane(partition, stage, writer, halted, producer, snapshot.offsets[self._input])
         lane.number = snapshot.number + 1
         end = snapshot.batch_end[self._input]
@@ -257,20 +307,39 @@ class DecisionHost:
             await self._scorer.prepare(snapshot.context)
             vectors = stage.admit(records)
             step = stage.decide(vectors, self._scorer.score(snapshot.context, [vectors])[0], snapshot.context)
-            futures = []
-            if self._transactions:
-                async with producer.transaction():
-                    futures = await writer.write(producer, records, step)
-            else:
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                if self._transactions:
+                    await producer.begin_transaction()
                 futures = await writer.write(producer, records, step)
+                if self._transactions:
+                    await producer.commit_transaction()
             await writer.acknowledged(futures)
             lane.halted.update(step)
         lane.offset = end
         self._owner.consumer.seek(tp(self._settings, self._input, partition), end)
         return lane
 
+    async def _newest(self, helper: AIOKafkaConsumer, partition: int) -> Snapshot | None:
+        """The state record of the last batch.
+
+        Raises:
+            RecoveryError: it cannot be read. Without it nobody knows under which models and halts the signals
+                after it were decided, so no older one will do.
+        """
+        found, unreadable = await self._snapshots.candidates(helper, partition)
+        for one in unreadable:
+            if not found or one.offset > found[0].offset:
+                raise RecoveryError(
+                    "the state of the last decisions cannot be read",
+                    expected="the record that says under which models and halts they were made",
+                    actual=one.message,
+                    remedy="go back to the release that wrote it, or start under a new TAPELAB_NAMESPACE",
+                )
+            self._ctx.log.warning(f"not needed, a newer one is there: {one.message}")
+        return found[0].snapshot if found else None
+
     async def _lost(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
             lane = self._lanes.pop(partition, None)
             if lane is not None:
-                await lane.producer.stop()
+                await close_producer(lane.producer)

@@ -2,7 +2,8 @@
 
 Outputs are acknowledged before input offsets are committed; a crash can only make the stage compute the
 same records again, and what the output log holds already is not written twice. Recovery is the newest
-snapshot, a seek to its offset, and a replay.
+snapshot, a seek to its offset, and a replay; it begins every session with the broker, so an outage ends in
+the same way as a restart of the process.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from aiokafka import AIOKafkaConsumer
 
 from tapelab.common.errors import RecoveryError
 from tapelab.common.runtime.adoption import read_adopted
+from tapelab.common.runtime.capabilities import say_what_lacks
+from tapelab.common.runtime.closing import close_consumer, close_producer
 from tapelab.common.runtime.halted import HaltedSymbols
-from tapelab.common.runtime.kafka import new_consumer, new_producer, to_records, tp, wait_for_broker
+from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S, ensure_topics, new_consumer, new_producer, to_records, tp
+from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.partitions import PartitionOwner
 from tapelab.common.runtime.service import ServiceContext
+from tapelab.common.runtime.sessions import Sessions
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
 from tapelab.common.runtime.stage import Record, Stage
 from tapelab.common.runtime.writer import StepWriter
@@ -27,8 +32,6 @@ from tapelab.common.topics import DLQ_SUFFIX
 
 SNAPSHOT_EVERY_S: Final = 15.0
 COMMIT_EVERY_S: Final = 1.0
-#: A broker that is gone must not keep the service from stopping; recovery replays what no snapshot holds.
-STOP_S: Final = 5.0
 MAX_RECORDS: Final = 2000
 
 
@@ -74,44 +77,56 @@ class Host:
         self._settings = ctx.settings
         self._metrics = StageMetrics(stage_name, ctx.registry)
         self._snapshots = SnapshotStore(stage_name, ctx.settings)
-        self._producer = new_producer(ctx.settings)
-        self._owner = PartitionOwner(ctx.settings, stage_name, self._inputs, self._gained, self._lost)
+        self._sessions = Sessions(ctx, self._session)
+        self._log_age = LogAge(ctx.settings, ctx.log)
         self._lanes: dict[int, _Lane] = {}
         self._committed_ns = 0
         self._snapshot_ns = 0
+        self._said: list[int] | None = None
 
     async def run(self) -> None:
         """Work until ``ctx.stopping`` is set.
 
         Raises:
             RecoveryError: the state cannot be continued from.
-            KafkaError: a send failed; the process must be restarted, and recovers.
         """
-        if self._settings.broker_kind == "embedded":
-            self._ctx.log.warning(
-                "the embedded broker has neither idempotent producers nor a durable log: service kills are survived, "
-                "a broker restart begins new streams; use BROKER=kafka for long runs"
-            )
+        say_what_lacks(self._settings, self._ctx.log)
+        await self._sessions.run()
+
+    async def _session(self) -> None:
+        topics = (*self._inputs, *self._outputs, self._snapshots.topic)
+        async with asyncio.timeout(CLIENT_TIMEOUT_S):
+            self._log_age.created(await ensure_topics(self._settings, topics))
+        self._lanes, self._said = {}, None
+        self._producer = new_producer(self._settings)
+        self._owner = PartitionOwner(self._settings, self._name, self._inputs, self._gained, self._lost)
+        clean = False
         try:
-            await wait_for_broker(self._settings)
-            await self._producer.start()
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                await self._producer.start()
             await self._owner.start()
             await self._loop()
+            clean = True
         finally:
-            await self._owner.stop()
-            await self._producer.stop()
+            self._log_age.remember(
+                {tp(self._settings, t, x.partition): o for x in self._lanes.values() for t, o in x.offsets.items()}
+            )
+            await asyncio.gather(self._owner.stop(lost=not clean), close_producer(self._producer))
 
     async def _loop(self) -> None:
         clock = self._ctx.clock
         self._snapshot_ns = self._committed_ns = clock.monotonic_ns()
-        self._ctx.ready()
         while not self._ctx.stopping.is_set():
+            self._say_ready()
             generation = self._owner.generation
             got = await self._owner.consumer.getmany(timeout_ms=200, max_records=MAX_RECORDS)
             if self._owner.failure is not None:
                 raise self._owner.failure
             async with self._owner.lock:
                 if self._owner.generation != generation:
+                    # Read before or after the new lanes' seeks, nobody knows: read it again.
+                    for owned in self._lanes.values():
+                        self._owner.return_to(owned.partition, owned.offsets)
                     continue
                 for where, messages in got.items():
                     lane = self._lanes.get(where.partition)
@@ -125,13 +140,10 @@ class Host:
                     self._snapshot_ns = now_ns
                     for lane in self._lanes.values():
                         await self._snapshot(lane)
-        try:
-            async with asyncio.timeout(STOP_S), self._owner.lock:
-                for lane in self._lanes.values():
-                    await self._snapshot(lane)
-                await self._commit(self._lanes.values())
-        except TimeoutError:
-            self._ctx.log.warning(f"stopping without a last snapshot: the broker did not take it within {STOP_S:g} s")
+        async with self._owner.lock:
+            for lane in self._lanes.values():
+                await self._snapshot(lane)
+            await self._commit(self._lanes.values())
 
     async def _work(self, lane: _Lane, records: list[Record]) -> None:
         # A rebalance may hand out a partition again with records of before its seek still on the way.
@@ -151,17 +163,27 @@ class Host:
             self._metrics.lag(lane.partition, max(0, (highwater or 0) - lane.offsets[topic]))
         self._metrics.batch.observe((self._ctx.clock.monotonic_ns() - started) / 1e9)
 
+    def _say_ready(self) -> None:
+        """Once per change: ready when it is settled what this replica owns and all of it is recovered."""
+        state = sorted(self._lanes) if self._owner.settled else None
+        if state != self._said:
+            self._said = state
+            self._sessions.owns(state)
+
     async def _gained(self, partitions: Sequence[int]) -> None:
         started = self._ctx.clock.monotonic_ns()
+        if not partitions:
+            return
         helper = new_consumer(self._settings)
-        await helper.start()
         try:
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                await helper.start()
             topics = (*self._inputs, *self._outputs, self._snapshots.topic)
             helper.assign([tp(self._settings, t, p) for t in topics for p in partitions])
             for partition in partitions:
                 self._lanes[partition] = await self._recover(helper, partition)
         finally:
-            await helper.stop()
+            await close_consumer(helper)
         took = (self._ctx.clock.monotonic_ns() - started) / 1e9
         self._metrics.recovery.set(took)
         self._ctx.log.info(
@@ -176,17 +198,9 @@ class Host:
         )
 
     async def _recover(self, helper: AIOKafkaConsumer, partition: int) -> _Lane:
-        snapshot = await self._snapshots.newest(helper, partition)
-        stage = self._factory(partition)
-        if snapshot is not None:
-            try:
-                stage.restore(snapshot.state)
-            except RecoveryError as error:
-                # Another configuration: its lineages are new, so they are computed from the log's start;
-                # whatever has not changed is found in the output and not written again.
-                self._ctx.log.warning(f"starting from the log's start: {error}")
-                snapshot, stage = None, self._factory(partition)
-        offsets = await self._owner.seek(partition, None if snapshot is None else snapshot.offsets)
+        snapshot, stage = await self._restored(helper, partition)
+        offsets = await self._owner.seek(helper, partition, None if snapshot is None else snapshot.offsets)
+        await self._log_age.check(helper, self._inputs, partition)
         writer = StepWriter(self._name, self._settings, self._ctx.clock, self._metrics, partition)
         since = {} if snapshot is None else snapshot.output_ends
         writer.adopted, writer.output_ends = await read_adopted(
@@ -196,6 +210,26 @@ class Host:
         lane = _Lane(partition, stage, writer, halted, offsets)
         lane.number = 0 if snapshot is None else snapshot.number + 1
         return lane
+
+    async def _restored(self, helper: AIOKafkaConsumer, partition: int) -> tuple[Snapshot | None, Stage]:
+        """The stage as of the snapshot that reaches furthest of those it can continue from."""
+        found, unreadable = await self._snapshots.candidates(helper, partition)
+        problems = [one.message for one in unreadable]
+        for snapshot, _ in found:
+            stage = self._factory(partition)
+            try:
+                stage.restore(snapshot.state)
+            except RecoveryError as error:
+                # Another configuration: its lineages are new, so they are computed from the log's start;
+                # whatever has not changed is found in the output and not written again.
+                problems.append(str(error))
+                continue
+            for problem in problems:
+                self._ctx.log.warning(f"partition {partition} goes on from another snapshot: {problem}")
+            return snapshot, stage
+        for problem in problems:
+            self._ctx.log.warning(f"partition {partition} starts from the log's start: {problem}")
+        return None, self._factory(partition)
 
     async def _lost(self, partitions: Sequence[int]) -> None:
         for partition in partitions:

@@ -1,7 +1,7 @@
-"""Kafka clients, set up for what the broker can do.
+"""Kafka clients, set up for what the broker can do, with every wait bounded.
 
-Apache Kafka gives idempotent and transactional producers and static group membership. The embedded
-broker gives none of them, so partitions are assigned by hand there and readers drop what they see twice.
+Where the broker has no idempotent producers and no working groups, partitions are assigned by hand and
+readers drop what they see twice.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from tapelab.common.errors import ConfigError, TapelabError
+from tapelab.common.runtime.capabilities import capabilities
 from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import CommonSettings
-from tapelab.common.topics import TopicSpec, qualified, unqualified
+from tapelab.common.topics import ALL_TOPICS, TopicSpec, qualified, unqualified
 
 #: Largest message any topic takes: snapshots of long trailing windows.
 MAX_MESSAGE_BYTES: Final = 33_554_432
@@ -25,20 +26,29 @@ MAX_MESSAGE_BYTES: Final = 33_554_432
 #: What every Kafka client's failures are.
 BrokerError = KafkaError
 
-# The embedded broker stalls consumers at 1 ms and burns a core on many idle polls below 20.
-_FETCH_WAIT_MS: Final = {"embedded": 20, "kafka": 5}
+#: How long a broker may take to answer. Longer than a group may take to form (SESSION_MS), or joining never ends.
+REQUEST_TIMEOUT_MS: Final = 12_000
+#: A member that is silent for so long loses its partitions.
+SESSION_MS: Final = 10_000
+#: How long starting a client or having a step's outputs acknowledged may take before the broker counts as lost.
+CLIENT_TIMEOUT_S: Final = 30.0
+
+
+class Unavailable(TapelabError):
+    """The broker cannot be worked with now; trying again later may do."""
 
 
 def new_producer(settings: CommonSettings, *, transactional_id: str | None = None) -> AIOKafkaProducer:
     """A producer that waits for all replicas; idempotent, and transactional if asked, where the broker can."""
-    on_kafka = settings.broker_kind == "kafka"
-    options: dict[str, Any] = {"enable_idempotence": True, "compression_type": "zstd"} if on_kafka else {}
-    if on_kafka and transactional_id:
+    able = capabilities(settings)
+    options: dict[str, Any] = {"enable_idempotence": able.idempotence, "compression_type": able.compression}
+    if able.transactions and transactional_id:
         options["transactional_id"] = transactional_id
     return AIOKafkaProducer(
         bootstrap_servers=settings.broker,
         acks="all",
         linger_ms=0,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
         max_request_size=MAX_MESSAGE_BYTES,
         max_batch_size=1_048_576,
         **options,
@@ -47,10 +57,11 @@ def new_producer(settings: CommonSettings, *, transactional_id: str | None = Non
 
 def new_consumer(settings: CommonSettings, *, group: str | None = None) -> AIOKafkaConsumer:
     """A consumer that reads committed records only and never commits by itself."""
+    able = capabilities(settings)
     options: dict[str, Any] = {}
     if group is not None:
         options["group_id"] = qualified(settings.namespace, group)
-        if settings.broker_kind == "kafka":
+        if able.groups:
             options["group_instance_id"] = f"{qualified(settings.namespace, group)}-{settings.instance}"
     return AIOKafkaConsumer(
         bootstrap_servers=settings.broker,
@@ -59,8 +70,10 @@ def new_consumer(settings: CommonSettings, *, group: str | None = None) -> AIOKa
         # once; the host seeks to the snapshot's and drops what was read before. Elsewhere a lost position is
         # an error.
         auto_offset_reset="none" if group is None else "earliest",
-        isolation_level="read_committed" if settings.broker_kind == "kafka" else "read_uncommitted",
-        fetch_max_wait_ms=_FETCH_WAIT_MS[settings.broker_kind],
+        isolation_level="read_committed" if able.transactions else "read_uncommitted",
+        fetch_max_wait_ms=able.fetch_wait_ms,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        session_timeout_ms=SESSION_MS,
         max_partition_fetch_bytes=4_194_304,
         **options,
     )
@@ -78,7 +91,7 @@ def owned_partitions(settings: CommonSettings) -> list[int]:
         ConfigError: the setting is not a list of partition numbers.
     """
     if not settings.owned_partitions:
-        return list(range(settings.partitions)) if settings.broker_kind == "embedded" else []
+        return [] if capabilities(settings).groups else list(range(settings.partitions))
     try:
         partitions = sorted({int(p) for p in settings.owned_partitions.split(",")})
         if not all(0 <= p < settings.partitions for p in partitions):
@@ -112,14 +125,25 @@ def to_records(settings: CommonSettings, messages: Iterable[Any]) -> list[Record
 async def log_end(consumer: AIOKafkaConsumer, settings: CommonSettings, where: TopicPartition) -> int:
     """The offset after a partition's last record.
 
-    The embedded broker answers with the *first* offset of its last batch, plus one; what a fetch from there
-    returns tells the rest. The consumer must be assigned to the partition; its position there is moved.
+    A broker without an exact answer says the *first* offset of its last batch, plus one; what a fetch from
+    there returns tells the rest. The consumer must be assigned to the partition; its position there is moved.
+
+    Raises:
+        Unavailable: the broker did not tell.
     """
     end = int((await consumer.end_offsets([where]))[where])
-    if settings.broker_kind == "embedded" and end > 0:
+    if not capabilities(settings).exact_log_end and end > 0:
         consumer.seek(where, end - 1)
-        got = await consumer.getmany(where, timeout_ms=2000)
-        end = max([end, *(m.offset + 1 for m in got.get(where, []))])
+        for _ in range(8):
+            got = (await consumer.getmany(where, timeout_ms=2000)).get(where, [])
+            if got:
+                return max(end, int(got[-1].offset) + 1)
+        raise Unavailable(
+            f"cannot find the end of {where.topic}[{where.partition}]",
+            expected=f"a record at offset {end - 1}",
+            actual="nothing for 16 s",
+            remedy="look at the broker's log",
+        )
     return end
 
 
@@ -132,7 +156,7 @@ async def read_range(
     The consumer must be assigned to the partition and is left at ``end``.
 
     Raises:
-        TapelabError: the broker returned nothing for 30 s.
+        Unavailable: the broker returned nothing for 15 s.
     """
     where = tp(settings, topic, partition)
     records: list[Record] = []
@@ -144,11 +168,11 @@ async def read_range(
         got = (await consumer.getmany(where, timeout_ms=500)).get(where, [])
         records += [r for r in to_records(settings, got) if r.offset < end]
         silent = 0 if got or await consumer.position(where) > position else silent + 1
-        if silent >= 60:
-            raise TapelabError(
+        if silent >= 30:
+            raise Unavailable(
                 f"cannot read {topic}[{partition}]",
                 expected=f"records up to offset {end}",
-                actual=f"nothing after offset {position} for 30 s",
+                actual=f"nothing after offset {position} for 15 s",
                 remedy="look at the broker's log",
             )
     return records
@@ -161,10 +185,10 @@ async def create_topics(settings: CommonSettings, specs: Sequence[TopicSpec]) ->
         ConfigError: a topic is there with another number of partitions.
         TapelabError: the broker refuses a topic.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
-    await admin.start()
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker, request_timeout_ms=REQUEST_TIMEOUT_MS)
     created = []
     try:
+        await admin.start()
         existing = set(await admin.list_topics())
         missing = [s for s in specs if qualified(settings.namespace, s.name) not in existing]
         if missing:
@@ -192,6 +216,36 @@ async def create_topics(settings: CommonSettings, specs: Sequence[TopicSpec]) ->
     finally:
         await admin.close()
     return created
+
+
+async def ensure_topics(settings: CommonSettings, names: Iterable[str]) -> list[str]:
+    """Make sure that topics of the product are there; returns those that had to be created.
+
+    A log that does not outlive its broker is created again by whoever comes first. A durable one is never
+    created by a service: topics that are missing there were deleted, or were never made.
+
+    Raises:
+        Unavailable: topics are missing on a broker with a durable log.
+    """
+    wanted = set(names)
+    specs = [spec for spec in ALL_TOPICS if spec.name in wanted]
+    if not capabilities(settings).durable:
+        return await create_topics(settings, specs)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        await admin.start()
+        existing = set(await admin.list_topics())
+    finally:
+        await admin.close()
+    missing = sorted(n for s in specs if (n := qualified(settings.namespace, s.name)) not in existing)
+    if missing:
+        raise Unavailable(
+            "topics are missing",
+            expected=", ".join(missing),
+            actual="no such topics on the broker",
+            remedy="run `tapelab init`; work begins once they are there",
+        )
+    return []
 
 
 def _new_topic(settings: CommonSettings, spec: TopicSpec) -> NewTopic:

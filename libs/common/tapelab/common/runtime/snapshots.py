@@ -1,17 +1,17 @@
-"""Snapshots in a compacted topic: the newest one is where recovery begins.
+"""Snapshots in a compacted topic: the one furthest into the input is where recovery begins.
 
 A snapshot is written under ``stage/partition/slot`` with the slot rotating over four, so that a zombie's
-late write cannot compact the newest one away; the highest offset wins.
+late write cannot compact the newest one away. Nor can it be taken for the newest: what counts is how far
+into its input a snapshot is, not when it was written.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
-from tapelab.common.errors import RecoveryError
 from tapelab.common.runtime.kafka import log_end, read_range, tp
 from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import CommonSettings
@@ -38,6 +38,25 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     number: int = 0
     schema: int = 1
 
+    @property
+    def reach(self) -> int:
+        """How far into its input it is; offsets of one partition only grow together."""
+        return sum((self.batch_end or self.offsets).values())
+
+
+class Found(NamedTuple):
+    """A readable snapshot and its offset in the state topic."""
+
+    snapshot: Snapshot
+    offset: int
+
+
+class Unreadable(NamedTuple):
+    """A record under a snapshot's key that is none, said as a sentence, and its offset."""
+
+    message: str
+    offset: int
+
 
 class SnapshotStore:
     """Reads and writes the snapshots of one stage."""
@@ -47,13 +66,10 @@ class SnapshotStore:
         self._settings = settings
         self.topic = state_topic(stage)
 
-    async def newest(self, consumer: AIOKafkaConsumer, partition: int) -> Snapshot | None:
-        """The newest snapshot of a partition, None where there is none.
+    async def candidates(self, consumer: AIOKafkaConsumer, partition: int) -> tuple[list[Found], list[Unreadable]]:
+        """Snapshots of a partition, the one that reaches furthest first, and what could not be read.
 
         The consumer must be assigned to the state topic's partition.
-
-        Raises:
-            RecoveryError: the newest snapshot cannot be read.
         """
         where = tp(self._settings, self.topic, partition)
         begin = (await consumer.beginning_offsets([where]))[where]
@@ -61,18 +77,18 @@ class SnapshotStore:
         records = await self._read(consumer, partition, max(begin, end - _TAIL), end)
         if not records and begin < end - _TAIL:
             records = await self._read(consumer, partition, begin, end)
-        if not records:
-            return None
-        newest = max(records, key=lambda record: record.offset)
-        try:
-            return msgspec.msgpack.decode(newest.value or b"", type=Snapshot)
-        except msgspec.MsgspecError as error:
-            raise RecoveryError(
-                f"snapshot at {self.topic}[{partition}]@{newest.offset} cannot be read",
-                expected="a snapshot of this release",
-                actual=str(error),
-                remedy="start under a new TAPELAB_NAMESPACE, or write an empty record under its key",
-            ) from error
+        found, unreadable = [], []
+        for record in records:
+            try:
+                found.append(Found(msgspec.msgpack.decode(record.value or b"", type=Snapshot), record.offset))
+            except msgspec.MsgspecError as error:
+                message = (
+                    f"snapshot at {self.topic}[{partition}]@{record.offset} cannot be read: expected a snapshot of "
+                    f"this release or an older one, got {error}"
+                )
+                unreadable.append(Unreadable(message, record.offset))
+        found.sort(key=lambda one: (one.snapshot.reach, one.offset), reverse=True)
+        return found, unreadable
 
     async def _read(self, consumer: AIOKafkaConsumer, partition: int, first: int, end: int) -> list[Record]:
         prefix = f"{self._stage}/{partition}/".encode()

@@ -12,6 +12,7 @@ from tapelab.common.clock import Clock
 from tapelab.common.codec import encode
 from tapelab.common.runtime.adoption import Adopted
 from tapelab.common.runtime.headers import carried, dead_letter
+from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.stage import Record, Step
 from tapelab.common.settings import CommonSettings
@@ -72,7 +73,10 @@ class StepWriter:
 
         Raises:
             KafkaError: a send failed; the partition must not be worked on any further.
+            TimeoutError: the broker does not answer; an idempotent producer would try for ever.
         """
-        for metadata in await asyncio.gather(*futures):
+        async with asyncio.timeout(CLIENT_TIMEOUT_S):
+            acknowledged = await asyncio.gather(*futures)
+        for metadata in acknowledged:
             topic = unqualified(self._settings.namespace, metadata.topic)
             self.output_ends[topic] = max(self.output_ends.get(topic, 0), metadata.offset + 1)
