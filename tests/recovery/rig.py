@@ -266,7 +266,7 @@ class Rig:
         """SIGCONT."""
         self.services[name].send(signal.SIGCONT)
 
-    async def ready(self, *names: str, timeout_s: float = 60) -> None:
+    async def ready(self, *names: str, timeout_s: float = 120) -> None:
         """Wait until the processes (all of them by default) say that they can work."""
         deadline = time.monotonic() + timeout_s
         for name in names or tuple(self.services):
@@ -274,7 +274,7 @@ class Rig:
                 assert time.monotonic() < deadline, f"{name} is not ready within {timeout_s} s\n{self.story()}"
                 await asyncio.sleep(0.05)
 
-    async def working(self, *names: str, timeout_s: float = 60) -> None:
+    async def working(self, *names: str, timeout_s: float = 120) -> None:
         """Wait until the processes have taken records since they started."""
         deadline = time.monotonic() + timeout_s
         for name in names:

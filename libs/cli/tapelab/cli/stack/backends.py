@@ -198,12 +198,13 @@ class ApacheKafka:
         run = [java, f"-Xmx{self._heap}", "-XX:+UseSerialGC", "-cp", f"{jars}/*"]
         cluster = "tapelabtapelabtapelab0"
         format_log = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--ignore-formatted"]
-        await self._step("formatting Kafka's log folder", [*run, *format_log])
+        if not (self._layout.kafka / "log" / "meta.properties").exists():
+            await self._step("formatting Kafka's log folder", [*run, *format_log])
         self._child = Child(
             self.name, [*run, "kafka.Kafka", str(properties)], self._environ, self._layout.logs / "broker.log"
         )
         await self._child.start()
-        await _listening(self._child, port, 60)
+        await _listening(self._child, port, 120)
         return {"TAPELAB_BROKER": f"127.0.0.1:{port}", "TAPELAB_BROKER_KIND": "kafka"}
 
     async def stop(self) -> None:
