@@ -58,3 +58,13 @@ def test_a_resume_of_what_is_not_halted_says_what_is(command, storage) -> None:
     assert command("resume", "WINZ62").out == "WINZ62 was not halted; halted: WINZ26\n"
     assert command("resume", "WINZ26").out == "resumed WINZ26\n"
     assert command("resume", "WINZ26").out == "WINZ26 was not halted; halted: none\n"
+
+
+def test_an_emergency_stop_needs_no_database(command, storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPELAB_POSTGRES_DSN", "postgresql://u@127.0.0.1:1/x")
+    done = command("halt", "WINZ26", "--reason", "news")
+    assert (done.code, done.out) == (0, "halted WINZ26: news\n")
+    assert done.err.startswith("warning: it holds, but PostgreSQL does not answer")
+    done = command("resume", "WINZ26")
+    assert done.code == 1
+    assert "bring the database back first" in done.err

@@ -28,6 +28,18 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "TRAINER_": TrainerSettings,
 }
 
+#: How the names of metrics end.
+UNITS = (
+    "_total",
+    "_seconds",
+    "_bytes",
+    "_records",
+    "_symbols",
+    "_partitions",
+    "_objects",
+    "_clients",
+)
+
 
 @pytest.fixture(scope="module")
 def page(repository: Path) -> str:
@@ -44,7 +56,8 @@ def exported(repository: Path) -> set[str]:
         text = path.read_text()
         if "prometheus_client" not in text:
             continue
-        for kind, name in re.findall(r"\b(Counter|Gauge|Histogram|counter|gauge)\(\s*\"(\w+)\"", text):
+        made = r"\b(Counter|Gauge|Histogram|FastHistogram|counter|gauge|histogram)\(\s*\"(\w+)\""
+        for kind, name in re.findall(made, text):
             full = name if name.startswith("tapelab_") else prefixes[path.name] + name
             names.add(full + ("_total" if kind.lower() == "counter" else ""))
     assert len(names) > 10
@@ -89,9 +102,24 @@ def test_the_metrics_table_holds_every_metric(page: str, exported: set[str]) -> 
 def test_alerts_ask_for_metrics_that_exist(repository: Path, exported: set[str]) -> None:
     rules: Any = yaml.safe_load((repository / "deploy/prometheus/alerts.yml").read_text())
     expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    asked = {re.sub(r"_bucket$", "", name) for e in expressions for name in re.findall(r"tapelab_\w+", e)}
+    asked = {_family(name) for e in expressions for name in re.findall(r"tapelab_\w+", e)}
     assert asked <= exported
+    told = {n for g in rules["groups"] for r in g["rules"] for n in re.findall(r"tapelab_\w+", str(r["annotations"]))}
+    assert told <= exported
     assert all(rule["annotations"]["description"] for group in rules["groups"] for rule in group["rules"])
+
+
+def test_queries_of_the_page_ask_for_metrics_that_exist(page: str, exported: set[str]) -> None:
+    assert {_family(name) for name in re.findall(r"tapelab_\w+", page) if name.endswith(UNITS)} <= exported
+
+
+def test_metrics_are_named_as_prometheus_names_them(exported: set[str]) -> None:
+    """With a base unit or what is counted at the end; states and flags excepted."""
+    assert {n for n in exported if not n.endswith(UNITS)} == {"tapelab_ready", "tapelab_dependency_up"}
+
+
+def _family(name: str) -> str:
+    return re.sub(r"_bucket$", "", name)
 
 
 def test_prometheus_asks_every_service(repository: Path) -> None:

@@ -72,7 +72,7 @@ class Follower:
             if isinstance(value, TickBatch):
                 value.ticks()
         except PoisonRecord:
-            sequencer.note_dead(record.key)
+            sequencer.note_dead(record.key, record.offset)
             return
         who, (first, last) = identity(value), seq_range(value)
         raw = record.value or b""

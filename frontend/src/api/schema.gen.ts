@@ -571,7 +571,7 @@ export interface components {
         };
         /**
          * HaltItem
-         * @description A halted symbol; ``*`` stands for all.
+         * @description A halted symbol; ``*`` stands for all. ``warning`` says what a halt just set still lacks.
          */
         HaltItem: {
             /** By */
@@ -582,6 +582,11 @@ export interface components {
             set_ns: string;
             /** Symbol */
             symbol: string;
+            /**
+             * Warning
+             * @default
+             */
+            warning: string;
         };
         /**
          * HaltList

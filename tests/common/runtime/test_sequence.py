@@ -48,7 +48,7 @@ def test_a_halt_stops_its_symbol_only() -> None:
 def test_a_hole_that_a_dead_letter_explains_resets() -> None:
     sequencer = Sequencer("t")
     admit(sequencer, 0, 10)
-    sequencer.note_dead(b"WINZ26")
+    sequencer.note_dead(b"WINZ26", 11)
     assert admit(sequencer, 15, 20).verdict is Verdict.RESET
     assert admit(sequencer, 25, 30).verdict is Verdict.HALT
 
@@ -58,9 +58,10 @@ def test_a_dead_letter_explains_a_hole_of_every_lineage_of_its_symbol_once() -> 
     tick, volume = Identity("WINZ26", 1, "tick:50"), Identity("WINZ26", 1, "volume:100")
     for who in (tick, volume):
         admit(sequencer, 0, 1, who)
-    sequencer.note_dead(b"WINZ26")
-    assert admit(sequencer, 1, 2, volume).verdict is Verdict.TAKE
-    assert admit(sequencer, 2, 3, tick).verdict is Verdict.RESET
+    sequencer.note_dead(b"WINZ26", 1)
+    assert sequencer.admit(volume, 1, 2, partition=0, offset=2).verdict is Verdict.TAKE
+    assert sequencer.admit(tick, 2, 3, partition=0, offset=3).verdict is Verdict.RESET
+    assert sequencer.admit(tick, 4, 5, partition=0, offset=4).verdict is Verdict.HALT
 
 
 def test_a_new_stream_starts_anew_and_ends_a_halt_and_an_older_one_is_dropped() -> None:

@@ -29,6 +29,7 @@ from tapelab.common.clock import ManualClock, SystemClock
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import Pair, Pipeline
 from tapelab.common.runtime.stage import Record
+from tapelab.common.storage.halts import Halts
 from tapelab.common.storage.jobs import Jobs
 from tapelab.common.storage.registry import Registry
 
@@ -127,6 +128,7 @@ def build(pool: Any, redis: Any, folder: Path, repository: Path, clock: Any, **s
             redis=redis,
             jobs=jobs,
             registry=Registry(pool, redis, clock),
+            halts=Halts(pool, redis),
             live=live,
             hub=hub,
             status=StatusBoard(live, instruments, pool, redis, clock, lambda: (True, "fine"), own.service_addresses),

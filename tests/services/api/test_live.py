@@ -77,6 +77,7 @@ def test_latency_ends_at_receipt_and_at_the_last_hop_for_what_was_there_before(l
     old = record(topics.SIGNALS, signal(1), hops={"ingest": NOW - 9 * SECOND, "inference": NOW - 8 * SECOND})
     fresh = live.take([new, old], NOW + 3 * SECOND)
     assert fresh.latencies_ms == [2000.0, 1000.0]
+    assert fresh.hops_ms == [1000.0]  # nobody was there when the old one was published
     assert live.latencies.summary() == (1000.0, 2000.0, 2000.0, 2)
 
 

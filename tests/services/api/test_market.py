@@ -12,7 +12,7 @@ import pytest
 from tapelab.api.schemas import BarItem, SignalItem
 from tapelab.common import topics
 from tapelab.common.schemas.signals import signal_to_builtins
-from tapelab.common.storage.halts import Halt, set_halt
+from tapelab.common.storage.halts import Halt, Halts
 from tests.common.storage.manifests import manifest
 from tests.contracts import records as golden
 from tests.services.api.conftest import build, problem
@@ -33,7 +33,7 @@ async def test_the_status_joins_flow_models_halts_and_dead_letters(rig, http, re
     )
     await rig.deps.registry.add_model(manifest(), "exp-1")
     await rig.deps.registry.set_pointer("champion", "m1", "shadow", reason="x")
-    await set_halt(redis_client, "WINZ26", Halt(reason="news", by="me", set_ns=1))
+    await Halts(rig.deps.pool, redis_client).halt("WINZ26", Halt(reason="news", by="me", set_ns=1))
     await rig.deps.status.refresh_stores()
     status = (await http.get("/ml/data/status")).json()
     assert status["server_ns"] == str(now)

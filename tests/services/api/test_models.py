@@ -104,7 +104,13 @@ async def test_an_unknown_model_is_404(http):
 async def test_halts_are_set_shown_and_ended(rig, http, redis_client):
     made = (await http.post("/ml/halts/WINZ26", json={"reason": "news"})).json()
     await http.post("/ml/halts/*", json={"reason": "all"})
-    assert made == {"symbol": "WINZ26", "reason": "news", "by": "api", "set_ns": str(rig.deps.clock.now_ns())}
+    assert made == {
+        "symbol": "WINZ26",
+        "reason": "news",
+        "by": "api",
+        "set_ns": str(rig.deps.clock.now_ns()),
+        "warning": "",
+    }
     assert {item["symbol"] for item in (await http.get("/ml/halts")).json()["items"]} == {"WINZ26", "*"}
     assert set(rig.deps.status.halts) == {"WINZ26", "*"}
     for symbol in ("WINZ26", "*", "WINZ26"):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from tapelab.common.clock import SystemClock
 from tapelab.common.errors import ModelMismatch
 from tapelab.common.serving.manifest import encode_manifest
-from tapelab.common.storage.halts import Halt, halts_key, set_halt
+from tapelab.common.storage.halts import Halt, halts_key
 from tapelab.common.storage.pointers import Pointer, delete_pointer, pointer_key, write_pointer
 from tapelab.inference.context import view_of
 from tapelab.inference.models import Models
@@ -23,6 +24,10 @@ from tests.common.serving.models import MemoryStore, manifest, model_txt
 from tests.services.inference.vectors import COSTS, PAIR
 
 NEWS = Halt(reason="news", by="me", set_ns=1)
+
+
+async def _set_halt(redis: Any, symbol: str, halt: Halt) -> None:
+    await redis.hset(halts_key(), symbol, msgspec.json.encode(halt))
 
 
 class World:
@@ -68,7 +73,7 @@ async def test_pointers_and_halts_become_canonical_bytes(world: World) -> None:
     digest = world.model("m1")
     await world.point("m1", digest, role="challenger", symbol="AAA")
     await world.point("m1", digest)
-    await set_halt(world.redis, "BBB", NEWS)
+    await _set_halt(world.redis, "BBB", NEWS)
     assert await world.source.refresh()
     context = msgspec.json.decode(world.source.current)
     assert [(p["role"], p["symbol"], p["digest"]) for p in context["pointers"]] == [
@@ -116,7 +121,7 @@ async def test_a_wrong_model_file_is_refused_and_halts_pass_all_the_same(world: 
     await world.source.refresh()
     wrong = world.store.put(b"no model")
     await world.point("m2", world.model("m2", files={"model.txt": wrong}), version=2)
-    await set_halt(world.redis, "*", NEWS)
+    await _set_halt(world.redis, "*", NEWS)
     await world.source.refresh()
     assert world.held() == {"champion of default": "m1"}
     assert view_of(world.source.current).halt_reason("AAA") == "news"
@@ -151,7 +156,7 @@ async def test_a_retired_model_goes(world: World) -> None:
 
 async def test_an_unreadable_pointer_or_halt_changes_nothing_and_is_said(world: World) -> None:
     await world.point("m1", world.model("m1"))
-    await set_halt(world.redis, "AAA", NEWS)
+    await _set_halt(world.redis, "AAA", NEWS)
     await world.source.refresh()
     before = world.source.current
     await world.redis.set(pointer_key("champion", "default"), b"{}")
@@ -183,7 +188,7 @@ async def test_while_redis_is_away_the_last_context_stays(world: World, monkeypa
 
 async def test_a_redis_that_came_back_empty_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.point("m1", world.model("m1"))
-    await set_halt(world.redis, "AAA", NEWS)
+    await _set_halt(world.redis, "AAA", NEWS)
     await world.source.refresh()
     before = world.source.current
 
@@ -224,7 +229,7 @@ async def test_an_announced_pointer_is_taken_over_long_before_the_next_poll(worl
 async def test_a_halt_is_taken_over_with_the_next_poll(world: World) -> None:
     async with following(world.source, 20):
         await until(lambda: world.detail.startswith("waiting"))
-        await set_halt(world.redis, "AAA", NEWS)
+        await _set_halt(world.redis, "AAA", NEWS)
         await until(lambda: view_of(world.source.current).halt_reason("AAA") == "news")
 
 

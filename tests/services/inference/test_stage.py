@@ -218,6 +218,7 @@ def test_a_new_stream_begins_flat_with_its_own_numbers_and_no_cooldown() -> None
     assert [(s.stream, s.seq, s.side, s.reason) for s in found] == [(2, 0, 0, "gap"), (2, 1, 1, "edge")]
 
 
-def test_a_snapshot_of_another_release_is_refused() -> None:
-    with pytest.raises(RecoveryError, match=r"inference partition 0 cannot be read: expected a snapshot of this"):
-        InferenceStage(0).restore(b"\x93\x01\x02\x03")
+def test_what_is_no_state_is_refused() -> None:
+    for blob in (b"\x93\x01\x02\x03", b"\xc1", b"\x94\x01\x02\x03\xabinference/9"):
+        with pytest.raises(RecoveryError, match=r"expected a state of layout inference/2 or older, got .*; run the"):
+            InferenceStage(0).restore(blob)

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from tapelab.common.clock import ManualClock
+from tapelab.common.codec import seq_range
 from tapelab.common.errors import ConfigError
-from tapelab.common.runtime.headers import INGEST, read_stamp
+from tapelab.common.runtime.headers import INGEST, TRACE, read_stamp, traceparent
 from tapelab.common.sources.simulator import Simulator
 from tapelab.ingest.lanes import FLAT_OUT_ROWS, PACED_ROWS
 from tapelab.ingest.pace import finer, parse_speed
@@ -47,6 +48,13 @@ async def test_the_payload_does_not_depend_on_wall_time_and_the_stamps_are_heade
     for record in wire.records:
         assert read_stamp(record.headers, INGEST) == clock.now_ns()
         assert record.timestamp_ms == clock.now_ns() // 10**6
+    # The trace is a digest of the prints: anybody can compute it from them.
+    traces = {
+        dict(record.headers)[TRACE]: traceparent(batch.symbol, batch.stream, *seq_range(batch))
+        for record, batch in zip(wire.records, wire.batches(), strict=True)
+    }
+    assert len(traces) == len(wire.records)
+    assert all(carried == computed for carried, computed in traces.items())
 
 
 async def test_the_first_part_ends_at_the_cut_and_waits_for_the_release() -> None:

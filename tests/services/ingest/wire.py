@@ -93,4 +93,4 @@ def lanes(wire: Wire, clock: ManualClock, lineage: str = "lineage") -> Lanes:
     async def allocate(symbol: str) -> int:
         return next(streams)
 
-    return Lanes(wire, clock, load_instruments(CONFIG), allocate, lineage, CollectorRegistry())  # type: ignore[arg-type]
+    return Lanes(wire, clock, load_instruments(CONFIG), allocate, lineage, CollectorRegistry(), partitions=4)  # type: ignore[arg-type]

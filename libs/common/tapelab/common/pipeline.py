@@ -61,9 +61,12 @@ def feature_lineage(feature_set_id: str, instrument: Instrument, bars: str) -> s
     return _digest("features", version("tapelab"), feature_set_id, repr(instrument.tick_size), bars)
 
 
-def signal_lineage(decision: str, features: str) -> str:
-    """Lineage of signals; ``decision`` is the canonical text of the decision settings."""
-    return _digest("signals", version("tapelab"), decision, features)
+def signal_lineage(decision: str, features: str, release: str = "") -> str:
+    """Lineage of signals; ``decision`` is the canonical text of the decision settings.
+
+    ``release`` is the one that decided, by default this one.
+    """
+    return _digest("signals", release or version("tapelab"), decision, features)
 
 
 def tick_lineage(source: str, options: str) -> str:

@@ -21,6 +21,7 @@ from tapelab.common.clock import Clock
 from tapelab.common.errors import ConfigError
 from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import Pipeline
+from tapelab.common.storage.halts import Halts
 from tapelab.common.storage.jobs import Jobs
 from tapelab.common.storage.registry import Registry
 
@@ -39,6 +40,7 @@ class Deps:
     redis: Redis
     jobs: Jobs
     registry: Registry
+    halts: Halts
     live: Live
     hub: Hub
     status: StatusBoard

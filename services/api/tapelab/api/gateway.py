@@ -77,7 +77,7 @@ class Gateway:
                 (STATUS_S, self._status),
                 (SERVICES_S, self._deps.status.refresh_services),
                 (HEARTBEAT_S, self._heartbeat),
-                (POINTERS_S, self._pointers),
+                (POINTERS_S, self._halts_and_pointers),
             ):
                 tasks.create_task(self._every(seconds, work))
 
@@ -94,6 +94,8 @@ class Gateway:
             self._metrics.records.labels(record.topic).inc()
         for latency_ms in fresh.latencies_ms:
             self._metrics.latency.observe(latency_ms / 1e3)
+        for hop_ms in fresh.hops_ms:
+            self._metrics.hop.observe(hop_ms / 1e3)
         channel = deps.hub.find(ws.SIGNALS)
         if channel is not None:
             for item in fresh.signals:
@@ -173,7 +175,11 @@ class Gateway:
     async def _heartbeat(self) -> None:
         self._deps.hub.heartbeat(self._deps.clock.now_ns())
 
-    async def _pointers(self) -> None:
+    async def _halts_and_pointers(self) -> None:
+        """Rebuild what Redis lost: halts first, so that nobody finds a model and not the halt that holds for it."""
+        done = await self._deps.halts.sync()
+        if done:
+            self._deps.log.warning("halts brought together", extra={"fields": {"done": done}})
         changed = await self._deps.registry.rebuild_redis()
         if changed:
             self._deps.log.warning(

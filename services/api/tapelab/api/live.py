@@ -79,6 +79,7 @@ class Fresh:
     restarted: set[tuple[str, str]] = field(default_factory=set)  # symbol, spec whose ring began anew
     subjects: set[str] = field(default_factory=set)  # experiments and models that something happened to
     latencies_ms: list[float] = field(default_factory=list)
+    hops_ms: list[float] = field(default_factory=list)  # from inference's publishing to here
     poison: list[tuple[Record, str]] = field(default_factory=list)  # what could not be decoded, and why
 
 
@@ -129,7 +130,7 @@ class Live:
                 else:
                     self._take_market(record, value, now_ns, fresh)
             except PoisonRecord as error:
-                self._sequencer(record).note_dead(record.key)  # it explains the hole it leaves
+                self._sequencer(record).note_dead(record.key, record.offset)  # it explains the hole it leaves
                 fresh.poison.append((record, str(error)))
         return fresh
 
@@ -194,6 +195,8 @@ class Live:
             latency_ms = max(0, until_ns - ingest_ns) / 1e6
             self.latencies.add(latency_ms)
             fresh.latencies_ms.append(latency_ms)
+            if published_ns >= self._started_ns:
+                fresh.hops_ms.append(max(0, now_ns - published_ns) / 1e6)
 
     def _take_dead(self, record: Record) -> None:
         """Count a dead letter once, though a restarted stage may write it again."""

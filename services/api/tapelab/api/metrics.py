@@ -6,6 +6,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from tapelab.common.runtime.metrics import hop_histogram
+
 _SECONDS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -21,3 +23,4 @@ class ApiMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.hop = hop_histogram("api", registry)

@@ -16,9 +16,11 @@ from starlette.responses import Response
 
 from tapelab.common.errors import RegistryError, TapelabError
 from tapelab.common.storage.jobs import UnknownExperiment
+from tapelab.common.storage.postgres import DatabaseAway
 from tapelab.common.storage.registry import UnknownModel
 
 MEDIA_TYPE = "application/problem+json"
+_LATER = {"Retry-After": "5"}
 _log = logging.getLogger("tapelab.api")
 
 
@@ -63,6 +65,8 @@ def problem_response(error: TapelabError) -> Response:
         status, code, extra, headers = error.status, error.code, error.extra, error.headers
     else:
         status, code, extra, headers = _status(error), _snake(type(error).__name__), {}, {}
+        if status == 503:
+            headers = dict(_LATER)
     body = {
         "code": code,
         "title": error.summary,
@@ -132,7 +136,7 @@ async def _store_error(request: Request, error: Exception) -> Response:
             expected="both stores to be up",
             actual=f"{type(error).__name__}: {error}",
             remedy="see the services in /ml/data/status; a promotion that was recorded reaches Redis by itself",
-            headers={"Retry-After": "5"},
+            headers=dict(_LATER),
         )
     )
 
@@ -165,6 +169,8 @@ def _status(error: TapelabError) -> int:
         return 404
     if isinstance(error, RegistryError):
         return 409
+    if isinstance(error, DatabaseAway):
+        return 503
     return 500
 
 

@@ -361,12 +361,13 @@ class HaltRequest(BaseModel):
 
 
 class HaltItem(BaseModel):
-    """A halted symbol; ``*`` stands for all."""
+    """A halted symbol; ``*`` stands for all. ``warning`` says what a halt just set still lacks."""
 
     symbol: str
     reason: str
     by: str
     set_ns: str
+    warning: str = ""
 
 
 class HaltList(BaseModel):

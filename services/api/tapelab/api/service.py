@@ -30,6 +30,7 @@ from tapelab.common.runtime.publisher import Publisher
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.settings import load
+from tapelab.common.storage.halts import Halts
 from tapelab.common.storage.jobs import Jobs
 from tapelab.common.storage.postgres import apply_schema, create_pool
 from tapelab.common.storage.redis import connect
@@ -69,6 +70,7 @@ async def api_main(ctx: ServiceContext) -> None:
             redis=redis,
             jobs=jobs,
             registry=Registry(pool, redis, ctx.clock, common.namespace),
+            halts=Halts(pool, redis, common.namespace),
             live=live,
             hub=hub,
             status=StatusBoard(

@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 
+from tapelab.bars.runs import Rows, Run
 from tapelab.common.codec import decode, identity, seq_range
 from tapelab.common.errors import ConfigError, PoisonRecord, RecoveryError
 from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import Pipeline, bar_lineage
 from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
-from tapelab.common.schemas.bars import Bar
+from tapelab.common.schemas.bars import bars_of_rows
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.topics import BARS, TICKS
 from tapelab.quant.bars.builder import BarBuilder
@@ -36,6 +37,8 @@ class _Track:
         self.builder = BarBuilder(specs, self.calendar, instrument.bar_trade_types)
         self.names = [str(spec) for spec in specs]
         self.lineages = [bar_lineage(name, instrument, session, tick_lineage) for name in self.names]
+        #: Batches of the step under way that are still to be computed.
+        self.run: Run | None = None
 
 
 class _TrackState(msgspec.Struct, frozen=True, array_like=True):
@@ -92,8 +95,12 @@ class BarsStage:
             try:
                 self._take(cause, record, step)
             except PoisonRecord as error:
-                self._sequencer.note_dead(record.key)
+                self._sequencer.note_dead(record.key, record.offset)
                 step.dead.append(Dead(cause, str(error)))
+        for track in self._tracks.values():
+            _compute(track, step)
+        # Symbols were computed one after the other; no record is the cause of two.
+        step.outputs.sort(key=_cause)
         return step
 
     def _take(self, cause: int, record: Record, step: Step) -> None:
@@ -113,31 +120,25 @@ class BarsStage:
             _count(step, "ticks_dropped")
             return
         if admission.new_stream:
+            _compute(track, step)
             track.builder.new_stream()
         if admission.verdict is Verdict.RESET:
+            _compute(track, step)
             track.builder.reset(after_gap=True)
             _count(step, "gaps")
         if admission.skip > 0:
             ticks = ticks.slice(admission.skip)
             _count(step, "prints_repeated", admission.skip)
+        first_seq = batch.first_seq + admission.skip
         if batch.n > 0:
-            closed = track.builder.update(ticks, batch.first_seq + admission.skip, batch.book_seq)
+            if track.run is None or not track.run.takes(batch, first_seq):
+                _compute(track, step)
+                track.run = Run(batch, first_seq)
+            track.run.add(cause, ticks)
         elif batch.session_end_ns > 0:
-            closed = track.builder.end_session(batch.session_end_ns)
-        else:
-            return
-        for name, lineage, bars in zip(track.names, track.lineages, closed, strict=True):
-            for row in bars:
-                bar = Bar.from_row(
-                    row,
-                    symbol=batch.symbol,
-                    exchange=batch.exchange,
-                    spec=name,
-                    stream=batch.stream,
-                    lineage=lineage,
-                    tick_lineage=batch.lineage,
-                )
-                step.outputs.append(Output(BARS, bar, cause))
+            _compute(track, step)
+            for spec, rows in enumerate(track.builder.end_session(batch.session_end_ns)):
+                _emit(track, batch, cause, spec, rows, step)
 
     def _track(self, batch: TickBatch) -> _Track:
         key = batch.symbol, batch.lineage
@@ -192,6 +193,31 @@ class BarsStage:
             tracks[saved.symbol, saved.tick_lineage] = track
         self._sequencer = Sequencer(TICKS, state.sequence)
         self._tracks = tracks
+
+
+def _compute(track: _Track, step: Step) -> None:
+    """Compute the batches of a track that wait for it."""
+    run, track.run = track.run, None
+    if run is not None:
+        for cause, spec, rows in run.compute(track.builder):
+            _emit(track, run.batch, cause, spec, rows, step)
+
+
+def _emit(track: _Track, batch: TickBatch, cause: int, spec: int, rows: Rows, step: Step) -> None:
+    bars = bars_of_rows(
+        rows,
+        symbol=batch.symbol,
+        exchange=batch.exchange,
+        spec=track.names[spec],
+        stream=batch.stream,
+        lineage=track.lineages[spec],
+        tick_lineage=batch.lineage,
+    )
+    step.outputs.extend([Output(BARS, bar, cause) for bar in bars])
+
+
+def _cause(output: Output) -> int:
+    return output.cause
 
 
 def _parsed(pipeline: Pipeline) -> tuple[BarSpec, ...]:

@@ -82,7 +82,7 @@ class FeaturesStage:
             try:
                 bar, row = self._decoded(record)
             except PoisonRecord as error:
-                self._sequencer.note_dead(record.key)
+                self._sequencer.note_dead(record.key, record.offset)
                 step.dead.append(Dead(cause, str(error)))
                 continue
             if bar.spec not in self._live:

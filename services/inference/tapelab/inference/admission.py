@@ -1,4 +1,4 @@
-"""Reading feature vectors: the reader's rule, and what cannot be a vector."""
+"""Reading feature vectors: the reader's rule, the lineage that is followed, and what cannot be a vector."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tapelab.common.errors import PoisonRecord
 from tapelab.common.runtime.sequence import Sequencer, Verdict
 from tapelab.common.runtime.stage import Dead, Record
 from tapelab.common.schemas.features import FeatureVector
+from tapelab.inference.lineages import first_followed
+from tapelab.inference.state import State, slot
 
 
 class Item(NamedTuple):
@@ -34,15 +36,16 @@ class Admitted(NamedTuple):
     counts: dict[str, int]
 
 
-def admit(records: Sequence[Record], sequencer: Sequencer) -> Admitted:
-    """Decode vectors, drop what was seen, set aside what cannot be one."""
-    admitted = Admitted([], [], {}, {"duplicates": 0})
+def admit(records: Sequence[Record], state: State) -> Admitted:
+    """Decode vectors, drop what was seen or is not followed, set aside what cannot be one."""
+    sequencer = Sequencer(topics.FEATURES, state.sequence)
+    admitted = Admitted([], [], {}, {"duplicates": 0, "vectors_not_active": 0})
     for cause, record in enumerate(records):
         try:
             vector: FeatureVector = decode(topics.FEATURES, record.value)
             _check(vector)
         except PoisonRecord as error:
-            sequencer.note_dead(record.key)
+            sequencer.note_dead(record.key, record.offset)
             admitted.dead.append(Dead(cause, str(error)))
             continue
         verdict = sequencer.admit(
@@ -51,11 +54,23 @@ def admit(records: Sequence[Record], sequencer: Sequencer) -> Admitted:
         if verdict.verdict is Verdict.DROP:
             admitted.counts["duplicates"] += 1
             continue
+        if not _is_followed(vector, state, halted=verdict.verdict is Verdict.HALT):
+            admitted.counts["vectors_not_active"] += 1
+            continue
         if verdict.verdict is Verdict.HALT:
             admitted.halts[vector.symbol] = verdict.message
         broken = verdict.verdict is Verdict.RESET or verdict.new_stream
         admitted.items.append(Item(vector, cause, record.offset, broken, verdict.message))
     return admitted
+
+
+def _is_followed(vector: FeatureVector, state: State, *, halted: bool) -> bool:
+    key = slot(vector.symbol, vector.bar_spec, vector.feature_set_id)
+    followed = state.followed.get(key)
+    if followed is None:
+        state.followed[key] = first_followed(vector)
+        return True
+    return followed.takes(vector, halted=halted)
 
 
 def poison(vector: FeatureVector, expected: str, actual: str) -> PoisonRecord:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from importlib.metadata import version
 from typing import Final
 
 import msgspec
@@ -20,6 +21,9 @@ from tapelab.common.storage.halts import ALL_SYMBOLS
 from tapelab.common.storage.pointers import DEFAULT, Mode, Pointer, Role
 from tapelab.quant.backtest.costs import CostModel, round_trip_cost_fraction
 from tapelab.quant.backtest.decision import DecisionParams
+
+#: Of the context's layout. An older one is read as it was; a newer one is refused, as it may say what this cannot.
+SCHEMA: Final = 2
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,12 +56,17 @@ class SymbolCosts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a decision depends on besides the log. The first costs that match a symbol hold."""
+    """Everything that a decision depends on besides the log. The first costs that match a symbol hold.
+
+    ``release`` is part of the signals' lineage: a batch that another release decided is decided again as that
+    one's, not as new signals. It is empty in contexts of before it was recorded.
+    """
 
     pointers: tuple[Bound, ...] = ()
     halts: dict[str, str] = {}
     costs: tuple[SymbolCosts, ...] = ()
-    schema: int = 1
+    schema: int = SCHEMA
+    release: str = ""
 
 
 def bind(pointer: Pointer, manifest: Manifest) -> Bound:
@@ -83,9 +92,12 @@ def costs_of(instruments: Instruments) -> tuple[SymbolCosts, ...]:
 
 
 def encode_context(context: Context) -> bytes:
-    """Canonical JSON: the same context has the same bytes."""
-    ordered = sorted(context.pointers, key=lambda bound: (bound.role, bound.symbol))
-    return msgspec.json.encode(msgspec.structs.replace(context, pointers=tuple(ordered)), order="deterministic")
+    """Canonical JSON: the same context has the same bytes. Names this release where none is named."""
+    ordered = tuple(sorted(context.pointers, key=lambda bound: (bound.role, bound.symbol)))
+    release = context.release or version("tapelab")
+    return msgspec.json.encode(
+        msgspec.structs.replace(context, pointers=ordered, release=release), order="deterministic"
+    )
 
 
 class View:
@@ -96,6 +108,7 @@ class View:
         self._bound = {(b.role, b.symbol): b for b in context.pointers}
         self._halts = context.halts
         self._costs = context.costs
+        self._release = context.release
         self._of_symbol: dict[str, tuple[CostModel, str] | None] = {}
 
     def bound(self, role: Role, symbol: str) -> Bound | None:
@@ -123,7 +136,7 @@ class View:
 
     def lineage(self, symbol: str, feature_lineage: str) -> str:
         """Lineage of the symbol's signals: costs and release; models name themselves on each signal."""
-        return signal_lineage(self._known(symbol)[1], feature_lineage)
+        return signal_lineage(self._known(symbol)[1], feature_lineage, self._release)
 
     def _known(self, symbol: str) -> tuple[CostModel, str]:
         found = self._costs_of(symbol)
@@ -143,16 +156,23 @@ def view_of(raw: bytes) -> View:
     """The context of its bytes; no bytes are a context without models.
 
     Raises:
-        RecoveryError: the bytes are not a context of this release.
+        RecoveryError: the bytes are not a context, or a newer release's.
     """
     if not raw:
         return View(Context())
     try:
-        return View(msgspec.json.decode(raw, type=Context))
+        context = msgspec.json.decode(raw, type=Context)
     except msgspec.MsgspecError as error:
-        raise RecoveryError(
-            "the context of a micro-batch cannot be read",
-            expected="the context of this release",
-            actual=str(error),
-            remedy="start under a new TAPELAB_NAMESPACE, or run the release that wrote it",
-        ) from error
+        raise _unreadable(str(error)) from error
+    if context.schema > SCHEMA:
+        raise _unreadable(f"layout {context.schema} of release {context.release}")
+    return View(context)
+
+
+def _unreadable(actual: str) -> RecoveryError:
+    return RecoveryError(
+        "the context of a micro-batch cannot be read",
+        expected=f"a context of layout {SCHEMA} or older",
+        actual=actual,
+        remedy="run the release that wrote it, or start under a new TAPELAB_NAMESPACE",
+    )

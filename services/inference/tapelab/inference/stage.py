@@ -6,13 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from tapelab.common import topics
-from tapelab.common.errors import RecoveryError
-from tapelab.common.runtime.sequence import Sequencer
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
 from tapelab.common.schemas.features import FeatureVector
 from tapelab.common.schemas.signals import Signal
@@ -64,7 +61,7 @@ class InferenceStage:
 
     def admit(self, records: Sequence[Record]) -> Admitted:
         """Take the next records of the log; changes only the reading state."""
-        return admit(records, Sequencer(topics.FEATURES, self._state.sequence))
+        return admit(records, self._state)
 
     def decide(self, admitted: Admitted, scores: Scores, context: bytes) -> Step:
         """Decide every admitted vector in the log's order."""
@@ -84,20 +81,12 @@ class InferenceStage:
         return encode_state(self._state)
 
     def restore(self, blob: bytes) -> None:
-        """Continue from a snapshot.
+        """Continue from a snapshot of this release or an older one: positions carry over.
 
         Raises:
-            RecoveryError: it is not a snapshot of this release.
+            RecoveryError: it is not one, or a newer release's.
         """
-        try:
-            self._state = decode_state(blob)
-        except msgspec.MsgspecError as error:
-            raise RecoveryError(
-                f"the state of inference partition {self._partition} cannot be read",
-                expected="a snapshot of this release",
-                actual=str(error),
-                remedy="start under a new TAPELAB_NAMESPACE, or run the release that wrote it",
-            ) from error
+        self._state = decode_state(blob)
 
     def _role(self, role: Role, row: int, item: Item, scores: Scores, view: View, made: Step) -> bool:
         """Decide one vector for one role; False if the role has no model for it."""
@@ -115,10 +104,14 @@ class InferenceStage:
             # Time and prices of another run do not go on from here, so neither do position and cooldown.
             fresh = Position(vector.stream, vector.lineage, bound.mode, bound.model_id, bound.digest)
             self._state.positions[key] = fresh
-            if held is not None and held.side != 0:
-                moved = held.stream == vector.stream and held.digest != bound.digest
-                self._close(role, item, held, Reason.MODEL_CHANGE if moved else Reason.GAP, view, made)
-                return True
+            if held is not None:
+                why = _why_closed(held, vector, bound)
+                closes = held.side != 0
+                self._close(role, item, held, why, view, made)
+                if why is Reason.ROLL_OVER:
+                    fresh.take(held.rule)  # the same prints in the same time: the cooldown goes on
+                if closes:
+                    return True
             held = fresh
         elif held.side != 0 and held.mode != bound.mode:
             # An engine that follows the old mode alone must see its position closed under it.
@@ -208,6 +201,14 @@ class InferenceStage:
         seq = numbering.next_seq
         numbering.next_seq += 1
         return seq
+
+
+def _why_closed(held: Position, vector: FeatureVector, bound: Bound) -> Reason:
+    """Why a position of other vectors than these ends."""
+    if held.stream != vector.stream:
+        return Reason.GAP
+    # Another model of other bars or features; else the same model, on vectors of another lineage.
+    return Reason.MODEL_CHANGE if held.digest != bound.digest else Reason.ROLL_OVER
 
 
 def signal_id(vector: FeatureVector, role: Role, digest: str) -> str:

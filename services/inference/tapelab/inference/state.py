@@ -6,11 +6,15 @@ from typing import Any, Final
 
 import msgspec
 
-from tapelab.common.runtime.sequence import SequenceState
+from tapelab.common.errors import RecoveryError
+from tapelab.common.runtime.sequence import Mark, SequenceState
 from tapelab.common.storage.pointers import Mode
+from tapelab.inference.lineages import Followed
 from tapelab.quant.backtest.decision import NEVER_NS, DecisionState
 
-_SCHEMA: Final = "inference/1"
+#: Of the state's layout, apart from the release: a new release reads every older one, so no position is forgotten.
+SCHEMA: Final = "inference/2"
+_FIRST_SCHEMA: Final = "inference/1"
 
 
 class Position(msgspec.Struct, array_like=True):
@@ -47,17 +51,33 @@ class Numbering(msgspec.Struct, array_like=True):
 
 
 class State(msgspec.Struct, array_like=True):
-    """The whole state of one partition."""
+    """The whole state of one partition. A new field comes last and has a default, with a new schema."""
 
     sequence: SequenceState
     positions: dict[str, Position]  # by symbol and role
     numbers: dict[str, Numbering]  # by symbol and signal lineage
-    schema: str = _SCHEMA
+    schema: str
+    followed: dict[str, Followed]  # by symbol, bar specification and feature set
 
     @staticmethod
     def empty() -> State:
         """State before the first vector."""
-        return State(SequenceState(marks={}, dead={}, halted={}), {}, {})
+        return State(SequenceState.empty(), {}, {}, SCHEMA, {})
+
+
+class _FirstSequence(msgspec.Struct, array_like=True):
+    marks: dict[str, tuple[int, int, int]]  # stream, next_seq, dead letters of the symbol when it last advanced
+    dead: dict[str, int]  # dead letters by symbol
+    halted: dict[str, str]
+
+
+class _FirstState(msgspec.Struct, array_like=True):
+    """The layout before lineages were followed."""
+
+    sequence: _FirstSequence
+    positions: dict[str, Position]
+    numbers: dict[str, Numbering]
+    schema: str
 
 
 def encode_state(state: State) -> bytes:
@@ -66,15 +86,42 @@ def encode_state(state: State) -> bytes:
 
 
 def decode_state(blob: bytes) -> State:
-    """The reverse of :func:`encode_state`.
+    """The reverse of :func:`encode_state`, for every layout there has been.
 
     Raises:
-        msgspec.MsgspecError: the bytes are not such a state.
+        RecoveryError: the bytes are not such a state, or a newer release's.
     """
-    state = msgspec.msgpack.decode(blob, type=State)
-    if state.schema != _SCHEMA:
-        raise msgspec.ValidationError(f"schema {state.schema!r}")
-    return state
+    try:
+        fields = msgspec.msgpack.decode(blob)
+        schema = fields[3] if isinstance(fields, list) and len(fields) > 3 else "none"
+        if schema == SCHEMA:
+            return msgspec.convert(fields, State)
+        if schema == _FIRST_SCHEMA:
+            return _of_first(msgspec.convert(fields, _FirstState))
+    except msgspec.MsgspecError as error:
+        raise _unreadable(str(error)) from error
+    raise _unreadable(f"schema {schema!r}")
+
+
+def _of_first(state: _FirstState) -> State:
+    """Positions, cooldowns and numbers carry on; whichever lineage comes next is the one that is followed."""
+    old = state.sequence
+    marks: dict[str, Mark] = {}
+    for name, (stream, next_seq, dead_seen) in state.sequence.marks.items():
+        symbol = name.partition("\x1f")[0]
+        # Offsets were not kept: a dead letter that still waits for its hole lies after the mark, others before.
+        waits = old.dead.get(symbol, 0) > dead_seen
+        marks[name] = Mark(stream, next_seq, -1 if waits else 0, old.halted.get(symbol, ""))
+    return State(SequenceState(marks, dict.fromkeys(old.dead, 0)), state.positions, state.numbers, SCHEMA, {})
+
+
+def _unreadable(actual: str) -> RecoveryError:
+    return RecoveryError(
+        "the state of inference cannot be read",
+        expected=f"a state of layout {SCHEMA} or older",
+        actual=actual,
+        remedy="run the release that wrote it, or start under a new TAPELAB_NAMESPACE",
+    )
 
 
 def slot(*parts: Any) -> str:

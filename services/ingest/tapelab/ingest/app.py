@@ -44,7 +44,15 @@ async def ingest_main(ctx: ServiceContext) -> None:
             return await streams.allocate_stream(pool, symbol, source.name, source.lineage)
 
         async with Publisher(ctx.settings) as publisher:
-            lanes = Lanes(publisher, ctx.clock, instruments, allocate, source.lineage, ctx.registry)
+            lanes = Lanes(
+                publisher,
+                ctx.clock,
+                instruments,
+                allocate,
+                source.lineage,
+                ctx.registry,
+                partitions=ctx.settings.partitions,
+            )
             bulletin = Bulletin(client, ctx.settings.namespace, str(ctx.clock.now_ns()), ctx.log)
             play: Replay | Follow
             if isinstance(source, TicksRaw):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tapelab.common import topics
 from tapelab.common.clock import Clock
 from tapelab.common.codec import encode
 from tapelab.common.instruments import Instruments
-from tapelab.common.runtime.headers import INGEST, stamp
+from tapelab.common.runtime.headers import INGEST, TRACE, stamp, traceparent
+from tapelab.common.runtime.metrics import watermark_gauge
 from tapelab.common.runtime.publisher import Publisher
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.sources.protocol import TapeChunk
@@ -30,8 +31,9 @@ Allocate = Callable[[str], Awaitable[int]]
 class Lane:
     """One symbol of this run."""
 
-    def __init__(self, symbol: str, exchange: str, stream: int, marks: SessionMarks) -> None:
+    def __init__(self, symbol: str, exchange: str, stream: int, marks: SessionMarks, watermark: Gauge) -> None:
         self.symbol = symbol
+        self.watermark = watermark
         self.exchange = exchange
         self.stream = stream
         self.marks = marks
@@ -44,6 +46,7 @@ class Lanes:
     Args:
         allocate: gives a symbol its stream number.
         lineage: of the prints.
+        partitions: of the topic.
     """
 
     def __init__(
@@ -54,8 +57,11 @@ class Lanes:
         allocate: Allocate,
         lineage: str,
         registry: CollectorRegistry,
+        *,
+        partitions: int,
     ) -> None:
         self._publisher = publisher
+        self._partitions = partitions
         self._clock = clock
         self._instruments = instruments
         self._allocate = allocate
@@ -64,6 +70,7 @@ class Lanes:
         self._in_flight = 0
         self.ts_event_ns = 0
         self._ticks = Counter("tapelab_ingest_ticks", "Prints published.", ("symbol",), registry=registry)
+        self._watermark = watermark_gauge(registry)
 
     @property
     def lanes(self) -> dict[str, Lane]:
@@ -79,7 +86,8 @@ class Lanes:
         lane = self._lanes.get(symbol)
         if lane is None:
             marks = SessionMarks(self._instruments.calendar(symbol))
-            lane = Lane(symbol, exchange, await self._allocate(symbol), marks)
+            watermark = self._watermark.labels("ingest", str(topics.partition_of(symbol, self._partitions)))
+            lane = Lane(symbol, exchange, await self._allocate(symbol), marks, watermark)
             self._lanes[symbol] = lane
         return lane
 
@@ -135,8 +143,15 @@ class Lanes:
         if self._in_flight + len(value) > IN_FLIGHT_BYTES:
             await self.flush()
         now_ns = self._clock.now_ns()
+        trace = traceparent(lane.symbol, lane.stream, lane.next_seq, lane.next_seq + ticks.n)
         await self._publisher.send(
-            topics.TICKS, lane.symbol, value, headers=[stamp(INGEST, now_ns)], timestamp_ms=now_ns // 1_000_000
+            topics.TICKS,
+            lane.symbol,
+            value,
+            headers=[stamp(INGEST, now_ns), (TRACE, trace)],
+            timestamp_ms=now_ns // 1_000_000,
         )
         self._in_flight += len(value)
         lane.next_seq += ticks.n
+        if ticks.n:
+            lane.watermark.set(ticks.ts_event_ns[-1] / 1e9)

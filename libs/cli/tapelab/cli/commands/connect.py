@@ -40,10 +40,10 @@ def stack_settings() -> CommonSettings:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[Stack]:
-    """Connections for one command."""
+async def connected(*, lazy: bool = False) -> AsyncIterator[Stack]:
+    """Connections for one command; ``lazy`` for one that can do without PostgreSQL."""
     settings = stack_settings()
-    pool = await create_pool(settings.postgres_dsn)
+    pool = await create_pool(settings.postgres_dsn, lazy=lazy)
     redis = connect(settings.redis_url)
     try:
         yield Stack(settings, pool, redis, Registry(pool, redis, SystemClock(), settings.namespace))

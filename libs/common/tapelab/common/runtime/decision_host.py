@@ -184,7 +184,7 @@ class DecisionHost:
         """Records of one micro-batch: a window that opens with its first record, or a full batch."""
         clock = self._ctx.clock
         batch: dict[int, list[Record]] = {}
-        count, deadline = 0, 0
+        count, opened, deadline = 0, 0, 0
         while not self._ctx.stopping.is_set() and count < MAX_RECORDS:
             left_ms = (deadline - clock.monotonic_ns()) // 1_000_000 if deadline else 200
             if deadline and left_ms <= 0:
@@ -196,7 +196,10 @@ class DecisionHost:
             if not got and not deadline:
                 break
             if not deadline:
-                deadline = clock.monotonic_ns() + self._batch_ms * 1_000_000
+                opened = clock.monotonic_ns()
+                deadline = opened + self._batch_ms * 1_000_000
+        if deadline:
+            self._metrics.window.observe((clock.monotonic_ns() - opened) / 1e9)
         return batch
 
     async def _work(self, work: Sequence[tuple[_Lane, list[Record]]]) -> None:
@@ -222,7 +225,7 @@ class DecisionHost:
             lane.halted.update(step)
             highwater = self._owner.consumer.highwater(tp(self._settings, self._input, lane.partition))
             self._metrics.lag(lane.partition, max(0, (highwater or 0) - end))
-            self._metrics.snapshot_bytes.set(len(state))
+            self._metrics.snapshot(lane.partition, len(state), (self._ctx.clock.monotonic_ns() - started) / 1e9)
         self._metrics.batch.observe((self._ctx.clock.monotonic_ns() - started) / 1e9)
 
     async def _write(self, lane: _Lane, records: Sequence[Record], step: Any, snapshot: Snapshot, end: int) -> None:

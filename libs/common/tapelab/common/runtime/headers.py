@@ -1,11 +1,14 @@
-"""Kafka headers: wall-clock stamps of every hop, and where a dead letter comes from.
+"""Kafka headers: wall-clock stamps of every hop, the trace, and where a dead letter comes from.
 
-Stamps live in headers because payload bytes are a function of the input alone.
+Stamps live in headers because payload bytes are a function of the input alone. The trace follows a record of
+prints through every hop as W3C has it (``traceparent``). Its id is a digest of what the prints are, so nothing
+random enters, a repeated record has the same one, and anybody can compute it from the prints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Final
 
 from tapelab.common.runtime.stage import Record
@@ -13,6 +16,9 @@ from tapelab.common.runtime.stage import Record
 #: When ingest published the prints; every later hop carries it on.
 INGEST: Final = "ingest"
 _PREFIX: Final = "h-"
+_INGEST: Final = f"{_PREFIX}{INGEST}"
+#: The trace that ingest began; every later hop carries it on as it is.
+TRACE: Final = "traceparent"
 
 REASON: Final = "dlq-reason"
 STAGE: Final = "dlq-stage"
@@ -26,6 +32,20 @@ def stamp(hop: str, now_ns: int) -> tuple[str, bytes]:
     return f"{_PREFIX}{hop}", b"%d" % now_ns
 
 
+def traceparent(symbol: str, stream: int, first_seq: int, last_seq: int) -> bytes:
+    """The trace context of prints ``first_seq .. last_seq - 1``: version, trace id, span id, sampled."""
+    digest = blake2b(f"{symbol}\x1f{stream}\x1f{first_seq}\x1f{last_seq}".encode(), digest_size=24).hexdigest()
+    return f"00-{digest[:32]}-{digest[32:]}-01".encode()
+
+
+def trace_id(headers: Iterable[tuple[str, bytes]]) -> str:
+    """The trace a record belongs to, empty where it carries none."""
+    for key, value in headers:
+        if key == TRACE:
+            return value[3:35].decode("ascii", "replace")
+    return ""
+
+
 def read_stamp(headers: Iterable[tuple[str, bytes]], hop: str) -> int | None:
     """When a hop published the record, None where it did not say or the header is unreadable."""
     name = f"{_PREFIX}{hop}"
@@ -35,9 +55,20 @@ def read_stamp(headers: Iterable[tuple[str, bytes]], hop: str) -> int | None:
     return None
 
 
+def stamps(headers: Iterable[tuple[str, bytes]]) -> tuple[int | None, int | None]:
+    """When ingest published the prints, and when the last hop so far published the record."""
+    ingest = newest = b""
+    for key, value in headers:
+        if key[:2] == _PREFIX:
+            newest = value  # every hop adds its stamp at the end
+            if key == _INGEST:
+                ingest = value
+    return int(ingest) if ingest.isdigit() else None, int(newest) if newest.isdigit() else None
+
+
 def carried(headers: Iterable[tuple[str, bytes]], hop: str, now_ns: int) -> list[tuple[str, bytes]]:
-    """Stamps of the hops so far, and this one's."""
-    return [*((k, v) for k, v in headers if k.startswith(_PREFIX)), stamp(hop, now_ns)]
+    """Trace and stamps of the hops so far, and this one's stamp."""
+    return [*((k, v) for k, v in headers if k == TRACE or k.startswith(_PREFIX)), stamp(hop, now_ns)]
 
 
 def dead_letter(record: Record, stage: str, reason: str) -> list[tuple[str, bytes]]:

@@ -241,6 +241,7 @@ class Host:
     async def _snapshot(self, lane: _Lane) -> None:
         if not lane.dirty:
             return
+        started_ns = self._ctx.clock.monotonic_ns()
         state = lane.stage.snapshot()
         snapshot = Snapshot(
             offsets=dict(lane.offsets), output_ends=dict(lane.writer.output_ends), state=state, number=lane.number
@@ -248,7 +249,7 @@ class Host:
         await (await self._snapshots.write(self._producer, lane.partition, snapshot))
         lane.number += 1
         lane.dirty = False
-        self._metrics.snapshot_bytes.set(len(state))
+        self._metrics.snapshot(lane.partition, len(state), (self._ctx.clock.monotonic_ns() - started_ns) / 1e9)
 
     async def _commit(self, lanes: Iterable[_Lane]) -> None:
         offsets = {

@@ -8,11 +8,14 @@ seen, and stops at a hole that nothing explains.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from tapelab.common.codec import Identity
+
+#: Under this name stands the newest dead letter without a key: it may have been any symbol's.
+_ANYBODY: Final = ""
 
 
 class Verdict(Enum):
@@ -21,7 +24,7 @@ class Verdict(Enum):
     TAKE = "take"
     DROP = "drop"  # seen already, or of an older stream
     RESET = "reset"  # take it, but state before it is void: a gap that a dead letter explains
-    HALT = "halt"  # an unexplained hole, or the symbol is halted already
+    HALT = "halt"  # an unexplained hole, or the sequence is halted already
 
 
 class Admission(NamedTuple):
@@ -33,30 +36,50 @@ class Admission(NamedTuple):
     new_stream: bool = False
 
 
-class _Mark(msgspec.Struct, array_like=True):
+class Mark(msgspec.Struct, array_like=True):
+    """How far a sequence has been read.
+
+    ``at`` is the offset of the record that moved it last, ``halted`` why it goes no further.
+    """
+
     stream: int
     next_seq: int
-    dead_seen: int  # dead letters of the symbol when this sequence last advanced
+    at: int
+    halted: str = ""
 
 
 class SequenceState(msgspec.Struct, array_like=True):
-    """What a reader remembers; part of its snapshot."""
+    """What a reader remembers; part of its snapshot.
 
-    marks: dict[str, _Mark] = {}
-    dead: dict[str, int] = {}  # dead letters per symbol
-    halted: dict[str, str] = {}
+    One small mark per symbol and lineage stays for good: without it a late writer of an ended sequence would
+    be read again. Dead letters are kept for symbols that have a mark, so garbage keys leave nothing.
+    """
+
+    marks: dict[str, Mark]
+    dead: dict[str, int]  # offset of the newest dead letter by symbol
+
+    @staticmethod
+    def empty() -> SequenceState:
+        """State before the first record."""
+        return SequenceState({}, {})
 
 
 class Sequencer:
     """Applies the reader's rule to one input topic of one partition.
 
     Sequences are told apart by symbol and lineage; within one, a higher stream starts anew at any
-    number it likes (its first record defines it) and a lower one is dropped.
+    number it likes (its first record defines it) and a lower one is dropped. A halt stops its sequence
+    alone, so that a lineage which is being retired cannot stop the one that follows it.
+
+    Verdicts depend on offsets alone, not on how often a record is read: reading the log again from any
+    earlier point changes nothing. Records of different symbols may come in any order, those of one symbol
+    in the log's.
     """
 
     def __init__(self, topic: str, state: SequenceState | None = None) -> None:
         self._topic = topic
-        self._state = state if state is not None else SequenceState(marks={}, dead={}, halted={})
+        self._state = state if state is not None else SequenceState.empty()
+        self._symbols = {_symbol(name) for name in self._state.marks}
 
     @property
     def state(self) -> SequenceState:
@@ -65,43 +88,52 @@ class Sequencer:
 
     @property
     def halted(self) -> dict[str, str]:
-        """Halted symbols with their messages."""
-        return self._state.halted
+        """Symbols of which a sequence is halted, with the message."""
+        return {_symbol(name): mark.halted for name, mark in self._state.marks.items() if mark.halted}
 
-    def note_dead(self, key: bytes | None) -> None:
-        """A record of this key went to the dead-letter topic: the next gap of the symbol is explained."""
-        symbol = key.decode(errors="replace") if key else ""
-        if symbol:
-            self._state.dead[symbol] = self._state.dead.get(symbol, 0) + 1
+    def note_dead(self, key: bytes | None, offset: int) -> None:
+        """A record of this key went to the dead-letter topic: the next gap of the symbol is explained.
+
+        One without a key explains a gap of any symbol; one under a key that is no symbol's explains nothing.
+        """
+        symbol = key.decode(errors="replace") if key else _ANYBODY
+        if symbol in self._symbols or symbol == _ANYBODY:
+            self._state.dead[symbol] = max(offset, self._state.dead.get(symbol, -1))
 
     def admit(self, who: Identity, first: int, last: int, *, partition: int, offset: int) -> Admission:
         """Judge a record that covers ``first .. last - 1``."""
-        state = self._state
+        marks = self._state.marks
         name = f"{who.symbol}\x1f{who.lineage}"
-        mark = state.marks.get(name)
-        dead = state.dead.get(who.symbol, 0)
-        if mark is not None and who.stream < mark.stream:
-            return Admission(Verdict.DROP)
+        mark = marks.get(name)
         if mark is None or who.stream > mark.stream:
-            state.marks[name] = _Mark(who.stream, last, dead)
-            state.halted.pop(who.symbol, None)
+            marks[name] = Mark(who.stream, last, offset)
+            self._symbols.add(who.symbol)
             return Admission(Verdict.TAKE, new_stream=True)
-        if who.symbol in state.halted:
-            return Admission(Verdict.HALT, message=state.halted[who.symbol])
+        if who.stream < mark.stream:
+            return Admission(Verdict.DROP)
+        if mark.halted:
+            return Admission(Verdict.HALT, message=mark.halted)
         if first > mark.next_seq:
-            if dead > mark.dead_seen:
-                mark.next_seq, mark.dead_seen = last, dead
+            if self._lost_after(mark.at, who.symbol):
+                mark.next_seq, mark.at = last, offset
                 return Admission(Verdict.RESET)
-            message = (
+            mark.halted = (
                 f"{who.symbol} halted at {self._topic}[{partition}]@{offset}: expected seq {mark.next_seq} of stream "
                 f"{who.stream}, got {first}; {first - mark.next_seq} records are missing and no dead letter explains "
                 "them; find out where they went, then start a new stream"
             )
-            state.halted[who.symbol] = message
-            return Admission(Verdict.HALT, message=message)
+            return Admission(Verdict.HALT, message=mark.halted)
         if last <= mark.next_seq and last > first:
             return Admission(Verdict.DROP)
         skip = mark.next_seq - first
         if last > first:
-            mark.next_seq, mark.dead_seen = last, dead
+            mark.next_seq, mark.at = last, offset
         return Admission(Verdict.TAKE, skip=skip)
+
+    def _lost_after(self, offset: int, symbol: str) -> bool:
+        dead = self._state.dead
+        return dead.get(symbol, -1) > offset or dead.get(_ANYBODY, -1) > offset
+
+
+def _symbol(name: str) -> str:
+    return name.partition("\x1f")[0]

@@ -8,15 +8,18 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
 
-import msgspec
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, PlatformCollector, ProcessCollector
 
 from tapelab.common.clock import Clock, SystemClock
 from tapelab.common.errors import TapelabError
+from tapelab.common.runtime.garbage import Garbage
+from tapelab.common.runtime.health import Health, serve
+from tapelab.common.runtime.logs import configure_logs
+from tapelab.common.runtime.loop_monitor import LoopMonitor
+from tapelab.common.runtime.readiness import Readiness
 from tapelab.common.settings import CommonSettings, load
 
 #: Less than what a supervisor grants before it kills (10 s of ``tapelab up`` and of containers).
@@ -43,21 +46,54 @@ class ServiceContext:
         self.stopping = asyncio.Event()
         self.asked_to_stop = False
         self.registry = CollectorRegistry()
-        self._not_ready: str | None = "starting"
-        self._detail = ""
+        self.states = Readiness(self.clock)
+        #: Called once, when the service is ready for the first time: its start is over.
+        self.on_started: Callable[[], None] = lambda: None
+        ready = Gauge("tapelab_ready", "1 where the service can do its work.", registry=self.registry)
+        ready.set_function(lambda: float(self.states.ready))
+        self._up = Gauge(
+            "tapelab_dependency_up", "1 where a dependency answers.", ("dependency",), registry=self.registry
+        )
+        self._reconnects = Counter(
+            "tapelab_reconnects", "Outages of a dependency that are over.", ("dependency",), registry=self.registry
+        )
 
     def ready(self, reason: str | None = None, *, detail: str = "") -> None:
         """Say whether the service can do its work: ready without a reason, else why not.
 
         ``detail`` is shown beside a readiness that has something to add (waiting for a model, ...).
         """
-        self._not_ready = reason
-        self._detail = detail
+        first = reason is None and not self.states.was_ready
+        self.states.set(reason, detail)
+        if first:
+            self.on_started()
+
+    def waiting(self, dependency: str, why: str) -> None:
+        """A dependency (``broker``, ``postgres``, ``redis``) does not answer; not ready until it does.
+
+        Call it as often as it is tried in vain; logging it is the caller's.
+        """
+        self.states.wait_for(dependency, why)
+        self._up.labels(dependency).set(0)
+
+    def answered(self, dependency: str) -> None:
+        """A dependency answers (again)."""
+        self._up.labels(dependency).set(1)
+        if self.states.answered(dependency):
+            self._reconnects.labels(dependency).inc()
+
+    def recovering(self, partitions: Iterable[int]) -> None:
+        """The state of partitions is being restored; not ready until :meth:`recovered`."""
+        self.states.recovering(partitions)
+
+    def recovered(self, partitions: Iterable[int]) -> None:
+        """These partitions are at work, or no longer this process's."""
+        self.states.recovered(partitions)
 
     @property
     def readiness(self) -> tuple[bool, str]:
         """Ready or not, and what there is to say about it."""
-        return self._not_ready is None, self._not_ready or self._detail
+        return self.states.ready, self.states.detail
 
     async def stopped_within(self, seconds: float) -> bool:
         """Wait for the stop request at most so long; True if it came."""
@@ -98,8 +134,19 @@ async def _run(
     ProcessCollector(registry=ctx.registry)
     PlatformCollector(registry=ctx.registry)
     GCCollector(registry=ctx.registry)
+    garbage = Garbage(ctx.registry, ctx.log, ctx.clock)
+    monitor = LoopMonitor(ctx.registry, ctx.log, garbage, ctx.clock)
+
+    def started() -> None:
+        garbage.settle()
+        monitor.arm()
+
+    ctx.on_started = started
+    garbage.watch()
+    monitor.start()
+    health = Health(name, ctx.states, ctx.registry, lambda: monitor.still_s)
     try:
-        server = serve_health(ctx)
+        server = serve(health, settings.http_host, settings.http_port)
     except OSError as error:
         ctx.log.error(
             f"cannot listen on {settings.http_host}:{settings.http_port}: expected a free port, got {error}; "
@@ -116,6 +163,8 @@ async def _run(
         ctx.log.exception("failed")
         return 1
     finally:
+        monitor.stop()
+        garbage.release()
         server.shutdown()
         server.server_close()
     ctx.log.info("stopped")
@@ -140,70 +189,3 @@ def _stop(ctx: ServiceContext, loop: asyncio.AbstractEventLoop) -> None:
     deadline = threading.Timer(STOP_S, give_up)  # a thread: the event loop may be what hangs
     deadline.daemon = True
     deadline.start()
-
-
-def serve_health(ctx: ServiceContext) -> ThreadingHTTPServer:
-    """Serve ``/healthz`` (the process lives), ``/readyz`` (it can work) and ``/metrics`` from a thread."""
-
-    class Handler(BaseHTTPRequestHandler):
-        """Three fixed pages."""
-
-        def do_GET(self) -> None:
-            """Answer a GET."""
-            status, kind = 200, "application/json"
-            if self.path == "/healthz":
-                body = msgspec.json.encode({"service": ctx.name, "alive": True})
-            elif self.path == "/readyz":
-                is_ready, detail = ctx.readiness
-                status = 200 if is_ready else 503
-                body = msgspec.json.encode({"service": ctx.name, "ready": is_ready, "detail": detail})
-            elif self.path == "/metrics":
-                body, kind = generate_latest(ctx.registry), "text/plain; version=0.0.4; charset=utf-8"
-            else:
-                status, body = 404, msgspec.json.encode({"detail": "expected /healthz, /readyz or /metrics"})
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Health checks are not worth a log line."""
-
-    server = ThreadingHTTPServer((ctx.settings.http_host, ctx.settings.http_port), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
-    return server
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, service, message, and the record's ``fields``."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__()
-        self._service = service
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line of a log record."""
-        line: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
-            "level": record.levelname,
-            "service": self._service,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line.update(getattr(record, "fields", {}))
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
-
-
-def configure_logs(service: str, level: str) -> None:
-    """Structured logs on standard output."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter(service))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    # The client logs every connection attempt at start; what matters reaches us as errors.
-    logging.getLogger("aiokafka").setLevel("CRITICAL" if level != "DEBUG" else "DEBUG")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -90,16 +90,23 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         cls, row: np.void, *, symbol: str, exchange: str, spec: str, stream: int, lineage: str, tick_lineage: str
     ) -> Bar:
         """The record of one row of a ``BAR_DTYPE`` array."""
-        values: dict[str, Any] = dict(zip(_FIELDS, row.item(), strict=True))
-        return cls(
-            symbol=symbol,
-            exchange=exchange,
-            spec=spec,
-            stream=stream,
-            lineage=lineage,
-            tick_lineage=tick_lineage,
-            **values,
-        )
+        # By position, as array_like structs are converted: three times as fast as by name.
+        return msgspec.convert((symbol, exchange, spec, stream, lineage, tick_lineage, *row.item()), cls)
+
+
+def bars_of_rows(
+    rows: npt.NDArray[np.void],
+    *,
+    symbol: str,
+    exchange: str,
+    spec: str,
+    stream: int,
+    lineage: str,
+    tick_lineage: str,
+) -> list[Bar]:
+    """The records of a ``BAR_DTYPE`` array, in order."""
+    head = (symbol, exchange, spec, stream, lineage, tick_lineage)
+    return [msgspec.convert(head + values, Bar) for values in rows.tolist()]
 
 
 _FIELDS: Final[tuple[str, ...]] = BAR_DTYPE.names or ()

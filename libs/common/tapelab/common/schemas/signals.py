@@ -19,7 +19,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     fractions of the price. Past ``valid_until_ns`` (event
     time) a signal must not open a position; closing one is always right.
     Champion and challenger each hold a position of their own: ``role`` says whose changes.
-    ``reason`` is ``edge``, ``flip``, ``exit``, ``session_end``, ``halt``, ``gap`` or ``model_change``.
+    ``reason`` is ``edge``, ``flip``, ``exit``, ``session_end``, ``halt``, ``gap``, ``model_change`` or
+    ``roll_over`` (another lineage of the same vectors decides from here on).
     """
 
     signal_id: str

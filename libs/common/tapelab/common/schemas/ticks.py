@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import numpy as np
 
 from tapelab.common.errors import PoisonRecord
 from tapelab.quant.dtypes import TICK_COLUMNS
 from tapelab.quant.ticks import Ticks
+
+_COLUMNS: Final = tuple((name, np.dtype(dtype)) for name, dtype in TICK_COLUMNS)
 
 
 class TickBatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -75,9 +79,9 @@ class TickBatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             PoisonRecord: a column's length disagrees with ``n``.
         """
         columns = []
-        for name, dtype in TICK_COLUMNS:
+        for name, dtype in _COLUMNS:
             raw: bytes = getattr(self, name)
-            expected = self.n * np.dtype(dtype).itemsize
+            expected = self.n * dtype.itemsize
             if len(raw) != expected:
                 raise PoisonRecord(
                     f"tick batch of {self.symbol}: column {name} has the wrong length",

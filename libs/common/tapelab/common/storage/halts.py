@@ -1,25 +1,43 @@
-"""Halts in Redis: symbols that may hold no position, and why."""
+"""Halts: symbols that may hold no position, and why.
+
+PostgreSQL holds the truth as a history that only grows; Redis holds what is current, because inference reads it
+there. A halt is written to both, PostgreSQL first. Where PostgreSQL is away a halt still takes effect through Redis
+and is entered into the history later; where Redis is away, or was lost, it is brought up to the history.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
 
+import asyncpg
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from tapelab.common.errors import RegistryError
+from tapelab.common.storage.postgres import DatabaseAway, is_away
 from tapelab.common.storage.redis import key
 
 #: Field of the hash that halts every symbol.
 ALL_SYMBOLS: Final = "*"
 
 
+# Any fixed number: one change of halts at a time, from the history's row to the field in Redis.
+_HALT_LOCK: Final = 7_409_003
+#: How long an emergency stop waits for PostgreSQL before it goes on without.
+_PATIENCE_S: Final = 3.0
+_LOST: Final = (RedisError, OSError, TimeoutError)
+
+
 class Halt(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a symbol is halted, who said so, and when."""
+    """Why a symbol is halted, who said so, and when; ``number`` is its row of the history, 0 until it has one."""
 
     reason: str
     by: str
     set_ns: int
+    number: int = 0
 
 
 _DECODER: Final = msgspec.json.Decoder(Halt)
@@ -51,14 +69,172 @@ async def read_halts(redis: Redis, namespace: str = "") -> dict[str, Halt]:
     return halts
 
 
-async def set_halt(redis: Redis, symbol: str, halt: Halt, namespace: str = "") -> None:
-    """Halt a symbol, or all with ``*``."""
-    await redis.hset(halts_key(namespace), symbol, msgspec.json.encode(halt))
+class Written(NamedTuple):
+    """Where a halt stands now: why it is not in the history, or not in Redis, and ``None`` where it is."""
+
+    not_recorded: str | None
+    not_current: str | None
+
+    @property
+    def warning(self) -> str:
+        """What a person must know; empty where both stores have it."""
+        if self.not_recorded is not None:
+            return (
+                f"it holds, but PostgreSQL does not answer ({self.not_recorded}); the gateway enters it into the "
+                "history when the database is back, and it is lost if Redis is lost before that"
+            )
+        if self.not_current is not None:
+            return (
+                f"it is recorded, but Redis does not answer ({self.not_current}), and inference reads it there: it "
+                "takes effect when Redis is back; stop inference by hand if that cannot wait"
+            )
+        return ""
 
 
-async def clear_halt(redis: Redis, symbol: str, namespace: str = "") -> bool:
-    """End a halt; False where there was none."""
-    return bool(await redis.hdel(halts_key(namespace), symbol))
+class Halts:
+    """Sets and ends halts, and keeps Redis and the history together."""
+
+    def __init__(self, pool: asyncpg.Pool, redis: Redis, namespace: str = "") -> None:
+        self._pool = pool
+        self._redis = redis
+        self._namespace = namespace
+
+    async def halt(self, symbol: str, halt: Halt) -> Written:
+        """Halt a symbol, or all with ``*``. One of the two stores is enough; :meth:`sync` completes the other.
+
+        Raises:
+            DatabaseAway: neither store answers.
+        """
+        try:
+            async with self._changing() as conn:
+                kept = await _append(conn, symbol, "halt", halt)
+                return Written(None, await self._set(symbol, kept))
+        except Exception as error:
+            if not is_away(error):
+                raise
+            not_recorded = _told(error)
+        not_current = await self._set(symbol, msgspec.structs.replace(halt, number=0))
+        if not_current is not None:
+            raise DatabaseAway(
+                f"{symbol} is NOT halted",
+                expected="PostgreSQL or Redis to take the halt",
+                actual=f"PostgreSQL: {not_recorded}; Redis: {not_current}",
+                remedy="stop inference, or the execution engine, by hand; then bring one of the stores back",
+            )
+        return Written(not_recorded, None)
+
+    async def resume(self, symbol: str, halt: Halt) -> tuple[bool, Written]:
+        """End a halt; whether there was one. ``halt`` says who ends it and why.
+
+        Raises:
+            DatabaseAway: PostgreSQL is away, and the halt would come back from its history.
+        """
+        try:
+            async with self._changing() as conn:
+                was = symbol in await _current(conn)
+                if was:
+                    await _append(conn, symbol, "resume", halt)
+                try:
+                    cleared = bool(await self._redis.hdel(halts_key(self._namespace), symbol))
+                except _LOST as error:
+                    return was, Written(None, _told(error))
+                return was or cleared, Written(None, None)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            raise DatabaseAway(
+                f"{symbol} cannot be resumed",
+                expected="PostgreSQL, which holds the history of halts",
+                actual=_told(error),
+                remedy="bring the database back first: a halt that is not ended there would return from it",
+            ) from error
+
+    async def current(self) -> dict[str, Halt]:
+        """All halts by symbol: from Redis, where inference reads them, or from the history while Redis is away."""
+        try:
+            return await read_halts(self._redis, self._namespace)
+        except _LOST:
+            async with self._pool.acquire() as conn:
+                return await _current(conn)
+
+    async def sync(self) -> list[str]:
+        """Bring Redis and the history together, so that no halt is lost; what was done, in words."""
+        done: list[str] = []
+        async with self._changing() as conn:
+            wanted = await _current(conn)
+            found = await self._found()
+            rows = [h.number for h in found.values() if h is not None]
+            known = {row["number"] for row in await conn.fetch("SELECT number FROM halts WHERE number = ANY($1)", rows)}
+            for symbol, halt in found.items():
+                if halt is not None and halt.number not in known:
+                    wanted[symbol] = await _append(conn, symbol, "halt", halt)
+                    done.append(f"halt of {symbol} entered into the history")
+            for symbol, halt in wanted.items():
+                if found.get(symbol) != halt:
+                    await self._redis.hset(halts_key(self._namespace), symbol, msgspec.json.encode(halt))
+                    if symbol not in found:
+                        done.append(f"halt of {symbol} written to Redis again")
+            for symbol in sorted(found.keys() - wanted.keys()):
+                if found[symbol] is not None:  # what cannot be read is left: it may be a halt
+                    await self._redis.hdel(halts_key(self._namespace), symbol)
+                    done.append(f"halt of {symbol}, which had been ended, removed from Redis")
+        return done
+
+    async def _found(self) -> dict[str, Halt | None]:
+        """What Redis holds; None where it cannot be read."""
+        found: dict[str, Halt | None] = {}
+        raw: dict[Any, Any] = await self._redis.hgetall(halts_key(self._namespace))
+        for field, value in sorted(raw.items()):
+            try:
+                found[field.decode()] = _DECODER.decode(value)
+            except msgspec.MsgspecError:
+                found[field.decode()] = None
+        return found
+
+    async def _set(self, symbol: str, halt: Halt) -> str | None:
+        try:
+            await self._redis.hset(halts_key(self._namespace), symbol, msgspec.json.encode(halt))
+        except _LOST as error:
+            return _told(error)
+        return None
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[Any]:
+        """A connection that holds the lock over the history's row and the field that follows it."""
+        async with self._pool.acquire(timeout=_PATIENCE_S) as conn:
+            await conn.execute("SELECT pg_advisory_lock($1)", _HALT_LOCK, timeout=_PATIENCE_S)
+            try:
+                yield conn
+            finally:
+                if not conn.is_closed():  # the lock ends with the connection
+                    await conn.execute("SELECT pg_advisory_unlock($1)", _HALT_LOCK, timeout=_PATIENCE_S)
+
+
+async def _append(conn: Any, symbol: str, action: str, halt: Halt) -> Halt:
+    number = await conn.fetchval(
+        "INSERT INTO halts (symbol, action, reason, by, set_ns) VALUES ($1, $2, $3, $4, $5) RETURNING number",
+        symbol,
+        action,
+        halt.reason,
+        halt.by,
+        halt.set_ns,
+        timeout=_PATIENCE_S,
+    )
+    return msgspec.structs.replace(halt, number=int(number))
+
+
+async def _current(conn: Any) -> dict[str, Halt]:
+    """The halts in force as the history has them."""
+    rows = await conn.fetch("SELECT DISTINCT ON (symbol) * FROM halts ORDER BY symbol, number DESC")
+    return {
+        row["symbol"]: Halt(reason=row["reason"], by=row["by"], set_ns=row["set_ns"], number=row["number"])
+        for row in rows
+        if row["action"] == "halt"
+    }
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def halt_of(halts: dict[str, Halt], symbol: str) -> Halt | None:

@@ -16,18 +16,56 @@ _SCHEMA: Final = Path(__file__).with_name("schema.sql")
 _SCHEMA_LOCK: Final = 7_409_001
 
 
-async def create_pool(dsn: str, *, max_size: int = 4) -> asyncpg.Pool:
+#: A statement that takes longer has no database behind it any more (a connection that was cut says nothing).
+STATEMENT_S: Final = 60.0
+
+#: Kinds of failure that say "not now" and not "not like this": the statement may be tried again as it is.
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,  # shut down, crashed, starting up
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.exceptions.PostgresIOError,
+)
+
+
+class DatabaseAway(TapelabError):
+    """PostgreSQL does not answer now; trying again later may do."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether a failure means that the database cannot be worked with now: gone, starting, cut off or full."""
+    if isinstance(error, asyncpg.InterfaceError):
+        # The same class tells of wrong use; only these are a connection that has ended under the caller.
+        return any(said in str(error) for said in ("connection is closed", "connection was closed", "released back"))
+    return isinstance(error, (*_AWAY, DatabaseAway))
+
+
+async def create_pool(dsn: str, *, max_size: int = 4, lazy: bool = False) -> asyncpg.Pool:
     """A pool whose connections take and give ``json`` and ``jsonb`` as Python values.
 
     NaN and infinity become ``null`` on the way in, as JSON has neither.
 
+    Args:
+        lazy: connect with the first statement instead of now.
+
     Raises:
-        TapelabError: nothing answers at the address, or it refuses.
+        DatabaseAway: nothing answers at the address.
+        TapelabError: it refuses.
     """
     try:
-        return await asyncpg.create_pool(dsn, min_size=1, max_size=max_size, init=_set_codecs, timeout=10)
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=0 if lazy else 1,
+            max_size=max_size,
+            init=_set_codecs,
+            timeout=10,
+            command_timeout=STATEMENT_S,
+        )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise TapelabError(
+        kind = DatabaseAway if is_away(error) else TapelabError
+        raise kind(
             f"no PostgreSQL at {without_password(dsn)}",
             expected="a database that accepts the connection",
             actual=f"{type(error).__name__}: {error}",

@@ -142,3 +142,17 @@ CREATE TABLE IF NOT EXISTS trials (
 CREATE INDEX IF NOT EXISTS trials_of_span ON trials (last_ns, first_ns);
 CREATE OR REPLACE TRIGGER trials_append_only BEFORE UPDATE OR DELETE ON trials
     FOR EACH ROW EXECUTE FUNCTION tapelab_append_only();
+
+-- Who halted or resumed a symbol (or all of them: *), when and why: rows are only ever added. A symbol's newest row
+-- says whether it is halted; Redis holds a copy of those that are.
+CREATE TABLE IF NOT EXISTS halts (
+    number  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    symbol  text   NOT NULL,
+    action  text   NOT NULL CHECK (action IN ('halt', 'resume')),
+    reason  text   NOT NULL,
+    by      text   NOT NULL,
+    set_ns  bigint NOT NULL
+);
+CREATE INDEX IF NOT EXISTS halts_of_symbol ON halts (symbol, number DESC);
+CREATE OR REPLACE TRIGGER halts_append_only BEFORE UPDATE OR DELETE ON halts
+    FOR EACH ROW EXECUTE FUNCTION tapelab_append_only();

@@ -21,7 +21,7 @@ from tapelab.quant._numba import njit
 
 
 class Reason(IntEnum):
-    """Why the target position is what it is; ``MODEL_CHANGE`` is given by the caller alone."""
+    """Why the target position is what it is; ``MODEL_CHANGE`` and ``ROLL_OVER`` are given by the caller alone."""
 
     NONE = 0
     EDGE = 1
@@ -31,6 +31,7 @@ class Reason(IntEnum):
     HALT = 5
     GAP = 6
     MODEL_CHANGE = 7
+    ROLL_OVER = 8
 
 
 #: A time before every event; its distance to any event time still fits 64 bits.

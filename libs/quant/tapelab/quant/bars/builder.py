@@ -97,6 +97,14 @@ class BarBuilder:
         """The specifications, in the order of the results."""
         return self._specs
 
+    @property
+    def session_close_ns(self) -> int:
+        """When the current session closes, ns since the Unix epoch; 0 where none is current.
+
+        No print before it ends the session.
+        """
+        return int(self._state.day["close_ns"][0]) if self._state.day["day"][0] else 0
+
     def update(self, ticks: Ticks, first_seq: int, book_seq: int = 0) -> list[npt.NDArray[np.void]]:
         """Take the next prints.
 

@@ -1,0 +1,86 @@
+"""Consecutive batches of one symbol, computed in one call of the kernel.
+
+A call costs several times what the prints of one batch cost, and batches come in hundreds when a stage catches up.
+Which record closed a bar must not be lost by that: bars are written in the order of those records and carry
+their stamps.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tapelab.common.schemas.ticks import TickBatch
+from tapelab.quant.bars.builder import BarBuilder
+from tapelab.quant.ticks import Ticks
+
+#: Prints of one call. More gain nothing, and memory and the time that one call takes stay bounded.
+MOST_PRINTS: Final = 65_536
+
+Rows = npt.NDArray[np.void]
+
+
+class Run:
+    """Batches that follow each other in their sequence, under one book position.
+
+    Args:
+        batch: the first of them; what it says besides its prints holds for all.
+        first_seq: of its first print that counts.
+    """
+
+    def __init__(self, batch: TickBatch, first_seq: int) -> None:
+        self.batch = batch
+        self._first_seq = first_seq
+        self._causes: list[int] = []
+        self._parts: list[Ticks] = []
+        self._ends: list[int] = []
+        self._end = first_seq
+
+    def takes(self, batch: TickBatch, first_seq: int) -> bool:
+        """Whether the batch, from that number on, goes on where this run ends."""
+        mine = self.batch
+        together = batch.first_seq + batch.n - self._first_seq
+        same = batch.book_seq == mine.book_seq and batch.exchange == mine.exchange
+        return first_seq == self._end and same and together <= MOST_PRINTS
+
+    def add(self, cause: int, ticks: Ticks) -> None:
+        """Take the next batch's prints; ``cause`` is the index of its record."""
+        self._causes.append(cause)
+        self._parts.append(ticks)
+        self._end += ticks.n
+        self._ends.append(self._end)
+
+    def compute(self, builder: BarBuilder) -> Iterator[tuple[int, int, Rows]]:
+        """(cause, index of the specification, the bars that this record closed), in that order.
+
+        A bar that closes with its own last print names its record by that print's number. Bars that a later print
+        closes (those of time, and a session's last) do not; where such may come, each batch is a call of its own.
+        """
+        if len(self._parts) > 1 and all(spec.kind != "time" for spec in builder.specs):
+            ticks = Ticks.concatenate(self._parts)
+            if int(ticks.ts_event_ns.max()) < builder.session_close_ns:
+                yield from self._by_cause(builder.update(ticks, self._first_seq, self.batch.book_seq))
+                return
+        first = self._first_seq
+        for cause, ticks in zip(self._causes, self._parts, strict=True):
+            for spec, rows in enumerate(builder.update(ticks, first, self.batch.book_seq)):
+                if len(rows):
+                    yield cause, spec, rows
+            first += ticks.n
+
+    def _by_cause(self, closed: list[Rows]) -> Iterator[tuple[int, int, Rows]]:
+        pieces = []
+        for spec, rows in enumerate(closed):
+            if not len(rows):
+                continue
+            batches = np.searchsorted(self._ends, rows["last_tick_seq"], side="right")
+            edges = [0, *(np.flatnonzero(np.diff(batches)) + 1).tolist(), len(rows)]
+            pieces += [
+                (self._causes[batches[start]], spec, rows[start:stop]) for start, stop in itertools.pairwise(edges)
+            ]
+        pieces.sort(key=lambda piece: piece[:2])
+        yield from pieces
