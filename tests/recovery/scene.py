@@ -15,6 +15,9 @@ from tests.recovery.tape import Feeder, Tape
 #: What no service may take, whatever happens to it; an idle one takes about half.
 MEMORY_BYTES = 500 << 20
 
+#: The first start on a machine compiles the kernels.
+_COMPILED_S = 240
+
 
 class Scene:
     """The services run, a tape can be fed, and in the end everything is judged."""
@@ -98,7 +101,7 @@ async def scene(
         made = Scene(rig, seed)
         try:
             await rig.start(*services)
-            await rig.ready()
+            await rig.ready(timeout_s=_COMPILED_S)
             yield made
         finally:
             await made.feeder.close()

@@ -17,7 +17,7 @@ from tests.recovery.tape import Feeder, Tape
 pytestmark = [pytest.mark.recovery, pytest.mark.stack]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_apache_kafka_is_killed_and_comes_back_with_its_log(
     apache_kafka: Broker, namespace: str, seed: int
 ) -> None:
@@ -35,7 +35,7 @@ async def test_apache_kafka_is_killed_and_comes_back_with_its_log(
         await world.sound(deaths=False)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_the_embedded_broker_comes_back_empty_and_a_new_stream_begins(
     embedded_broker: Broker, namespace: str, seed: int
 ) -> None:
@@ -55,7 +55,8 @@ async def test_the_embedded_broker_comes_back_empty_and_a_new_stream_begins(
         assert found.signals > 0
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.recovery_long
+@pytest.mark.timeout(600)
 async def test_each_broker_of_a_cluster_is_killed_in_turn(kafka_cluster: Cluster, namespace: str, seed: int) -> None:
     """Every partition's leader dies at some time; two of three copies acknowledge, so nothing is lost."""
     nodes = random.Random(seed).sample(kafka_cluster.nodes, 3)

@@ -12,7 +12,7 @@ from tests.recovery.scene import scene
 pytestmark = [pytest.mark.recovery, pytest.mark.stack]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_models_change_while_inference_dies(broker: Broker, namespace: str, seed: int) -> None:
     rng = random.Random(seed)
     async with scene(broker.environ, namespace, seed, services=("bars", "features", "inference")) as world:

@@ -12,7 +12,7 @@ from tests.recovery.proxy import Proxy
 from tests.recovery.rig import STAGES
 from tests.recovery.scene import Scene, scene
 
-pytestmark = [pytest.mark.recovery, pytest.mark.stack]
+pytestmark = [pytest.mark.recovery_long, pytest.mark.stack]
 
 
 async def slow(world: Scene, proxy: Proxy) -> None:
@@ -42,7 +42,7 @@ async def gone(world: Scene, proxy: Proxy) -> None:
 FAULTS: tuple[Callable[[Scene, Proxy], Awaitable[None]], ...] = (slow, reset, half_open, gone)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 async def test_the_network_to_the_broker_fails_in_every_way(
     broker_behind_proxy: Broker, namespace: str, seed: int
 ) -> None:

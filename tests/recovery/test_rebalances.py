@@ -8,13 +8,13 @@ from tests.fixtures_kafka import Broker
 from tests.recovery.rig import STAGES
 from tests.recovery.scene import scene
 
-pytestmark = [pytest.mark.recovery, pytest.mark.stack]
+pytestmark = [pytest.mark.recovery_long, pytest.mark.stack]
 
 #: Longer than the session timeout of the group (10 s): its partitions go to somebody else.
 _ASLEEP_S = 13.0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_stage_scales_from_one_to_four_to_two_to_one(
     apache_kafka: Broker, namespace: str, seed: int, stage: str
@@ -35,7 +35,7 @@ async def test_a_stage_scales_from_one_to_four_to_two_to_one(
         await world.sound()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_zombie_wakes_after_its_partitions_went_to_another(
     apache_kafka: Broker, namespace: str, seed: int, stage: str
@@ -54,7 +54,7 @@ async def test_a_zombie_wakes_after_its_partitions_went_to_another(
         await world.sound()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_partitions_are_handed_over_by_hand(embedded_broker: Broker, namespace: str, seed: int) -> None:
     async with scene(embedded_broker.environ, namespace, seed, services=STAGES) as world:
         await world.feeder.rounds(60)
@@ -74,7 +74,7 @@ async def test_partitions_are_handed_over_by_hand(embedded_broker: Broker, names
         await world.sound()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("stage", STAGES)
 async def test_two_own_the_same_partitions_by_mistake(
     embedded_broker: Broker, namespace: str, seed: int, stage: str

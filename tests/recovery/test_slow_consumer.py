@@ -10,13 +10,13 @@ from tests.fixtures_kafka import Broker
 from tests.recovery.rig import SERVICES
 from tests.recovery.scene import MEMORY_BYTES, scene
 
-pytestmark = [pytest.mark.recovery, pytest.mark.stack]
+pytestmark = [pytest.mark.recovery_long, pytest.mark.stack]
 
 
 @pytest.mark.parametrize(
     "seconds",
     [
-        pytest.param(8, marks=pytest.mark.timeout(240)),
+        pytest.param(8, marks=pytest.mark.timeout(600)),
         pytest.param(180, marks=[pytest.mark.recovery_long, pytest.mark.timeout(900)]),
     ],
 )

@@ -11,7 +11,7 @@ from tests.recovery.scene import scene
 pytestmark = [pytest.mark.recovery, pytest.mark.stack]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_postgresql_and_redis_die_while_prints_flow(broker: Broker, namespace: str, seed: int) -> None:
     async with scene(broker.environ, namespace, seed) as world:
         rig = world.rig
