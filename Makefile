@@ -8,12 +8,12 @@ PAGE := frontend/out/.built
 PAGE_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/.next/*' -not -path '*/out/*' 2>/dev/null)
 MARKS := $(VENV)/.marks
 
-.PHONY: up down status test check lint clean env-up env-test page
+.PHONY: up down status test check lint test-recovery soak clean env-up env-test page
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '1,2p' Makefile | sed 's/^# //'
-	@echo 'make up | down | status | test | check | lint | clean'
+	@echo 'make up | down | status | test | check | lint | test-recovery | soak | clean'
 
 up:
 	@$(MAKE) --no-print-directory -j2 env-up page
@@ -32,6 +32,14 @@ check: env-test
 
 lint: env-test
 	@$(BIN)/python tests/run.py lint
+
+# At least 200 kills and the long forms of the other tests of recovery; SEED=N replays a run's faults.
+test-recovery: env-test
+	@$(if $(SEED),TAPELAB_RECOVERY_SEED=$(SEED)) $(BIN)/python tests/run.py recovery
+
+#   make soak [MINUTES=60] [BROKER=kafka|embedded] [SEED=N]
+soak: env-test
+	@$(BIN)/python -m tests.recovery.soak --minutes $(or $(MINUTES),60) $(if $(BROKER),--broker $(BROKER)) $(if $(SEED),--seed $(SEED))
 
 # The empty recipes keep make from saying that there is nothing to be done.
 env-up: $(MARKS)/up ; @:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures_broker", "tests.fixtures_storage"]
+pytest_plugins = ["tests.fixtures_broker", "tests.fixtures_kafka", "tests.fixtures_storage"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

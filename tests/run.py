@@ -1,11 +1,13 @@
 """Run lint, types, import rules and tests in one go, as CI does.
 
-``check`` is the fast subset (no stack, no browser); ``all`` is everything; ``lint`` runs no test.
+``check`` is the fast subset (no stack, no browser); ``all`` is everything but the long runs of recovery;
+``recovery`` is those and the short ones, seeded; ``lint`` runs no test.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -75,8 +77,12 @@ def main(what: str) -> None:
         check = ROOT / "frontend" / "tests" / "browser" / "check_page.py"
         run("page: in a browser", sys.executable, str(check), "--pictures", str(ROOT / "test-artifacts" / "page"))
         run("tests", *pytest)
+    elif what == "recovery":
+        seed = os.environ.setdefault("TAPELAB_RECOVERY_SEED", str(random.SystemRandom().randrange(1_000_000)))
+        print(f"== faults drawn from seed {seed}; make test-recovery SEED={seed} replays them", flush=True)
+        run("recovery", *pytest, "tests/recovery", "-m", "recovery or recovery_long", "-v")
     else:
-        sys.exit(f"expected check, lint or all, got {what!r}")
+        sys.exit(f"expected check, lint, recovery or all, got {what!r}")
 
 
 if __name__ == "__main__":

