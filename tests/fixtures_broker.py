@@ -67,6 +67,11 @@ class Broker:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """SIGCONT after :meth:`freeze`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:

@@ -71,6 +71,7 @@ def test_what_a_recovery_computes_again_is_no_latency() -> None:
     stage = Stage()
     stage.metrics.step([record(0, ingest_ms=90_000)], Step([output(0)], [], {}, {}), NOW, adopted=1)
     assert stage.value("since_ingest_seconds_count") == 0
+    assert stage.value("records_adopted_total") == 1
     assert stage.value("watermark_seconds", partition="2") == 5.0
 
 
@@ -119,12 +120,14 @@ def test_a_lost_partition_leaves_no_series() -> None:
     assert {stage.value(name, partition="2") for name in names} == {None}
     stage.metrics.gained(2)
     assert stage.value("snapshot_age_seconds", partition="2") == 0
+    stage.metrics.begin()
+    assert {stage.value(name, partition=p) for name in names for p in "12"} == {None}
 
 
 def test_recoveries_add_up() -> None:
     stage = Stage()
-    stage.metrics.recovered(1.5, 300)
-    stage.metrics.recovered(0.5, 20)
+    stage.metrics.recovered(0, 1.5, 300)
+    stage.metrics.recovered(2, 0.5, 20)
     assert stage.value("recovery_seconds") == 0.5
     assert stage.value("recoveries_total") == 2
     assert stage.value("replayed_records_total") == 320

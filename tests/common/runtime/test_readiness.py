@@ -37,7 +37,7 @@ def test_it_passes_through_its_states() -> None:
     clock.advance(12)
     states.wait_for("broker", "still refused")
     assert (states.ready, states.state) == (False, "waiting")
-    assert states.detail.startswith("waiting for broker for 12 s: still refused; recovering partitions 1, 2")
+    assert states.detail.startswith("waiting for the broker for 12 s: still refused; recovering partitions 1, 2")
     assert states.answered("broker")
     assert not states.answered("broker")
     states.recovered([1, 2, 3])

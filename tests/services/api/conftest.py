@@ -42,6 +42,7 @@ class FakeReader:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Sequence[Record]] = asyncio.Queue()
         self.failure: Exception | None = None
+        self.restarts = 0
 
     async def __aenter__(self) -> FakeReader:
         return self

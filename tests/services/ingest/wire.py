@@ -14,7 +14,7 @@ from tapelab.common.codec import decode
 from tapelab.common.instruments import load_instruments
 from tapelab.common.runtime.stage import Record
 from tapelab.common.schemas.ticks import TickBatch
-from tapelab.ingest.lanes import Lanes
+from tapelab.ingest.lanes import IngestMetrics, Lanes
 from tapelab.ingest.status import ReplayStatus
 from tapelab.quant.ticks import Ticks
 
@@ -70,6 +70,8 @@ class Board:
         self.run = "this run"
         self.statuses: list[ReplayStatus] = []
         self.looks = 0
+        self.restarts = 0
+        self.restarted = ""
         self._release_after = release_after
 
     async def publish(self, status: ReplayStatus) -> None:
@@ -93,4 +95,5 @@ def lanes(wire: Wire, clock: ManualClock, lineage: str = "lineage") -> Lanes:
     async def allocate(symbol: str) -> int:
         return next(streams)
 
-    return Lanes(wire, clock, load_instruments(CONFIG), allocate, lineage, CollectorRegistry(), partitions=4)  # type: ignore[arg-type]
+    metrics = IngestMetrics(CollectorRegistry())
+    return Lanes(wire, clock, load_instruments(CONFIG), allocate, lineage, metrics, partitions=4)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from tapelab.common.codec import Identity, decode
 from tapelab.common.errors import TapelabError
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import load_pipeline
+from tapelab.common.runtime.headers import trace_id
 from tapelab.common.schemas.bars import Bar
 from tapelab.common.schemas.features import FeatureVector
 from tapelab.common.schemas.signals import Signal, signal_to_builtins
@@ -28,7 +29,7 @@ async def explain_signal(settings: CommonSettings, signal_id: str, *, as_json: b
         TapelabError: there is no such signal, or its input is no longer on the topics.
     """
     found = await collect(settings)
-    signal = _signal(found, signal_id)
+    signal, trace = _signal(found, signal_id)
     vector = _vector(found, signal)
     pipeline, instruments = load_pipeline(settings.config_dir), load_instruments(settings.config_dir)
     ticks_of = next(
@@ -60,6 +61,7 @@ async def explain_signal(settings: CommonSettings, signal_id: str, *, as_json: b
     names = next(s.names for s in FEATURE_SETS.values() if s.id == vector.feature_set_id)
     report = {
         "signal": signal_to_builtins(signal),
+        "trace_id": trace,
         "prints": {"first_seq": str(built.first_tick_seq), "last_seq": str(built.last_tick_seq), "n": built.n},
         "bar": {n: getattr(built, n) for n in ("spec", "open", "high", "low", "close", "volume", "ts_close_ns")},
         "features": dict(zip(names, again.array().tolist(), strict=True)),
@@ -80,6 +82,8 @@ async def explain_signal(settings: CommonSettings, signal_id: str, *, as_json: b
         print_json(report)
         return
     print(f"signal {signal.signal_id}: {signal.symbol} {signal.previous_side:+d} -> {signal.side:+d} ({signal.reason})")
+    if trace:
+        print(f"  trace     {trace}, as the services' logs name it")
     print(
         f"  input     {signal.input_topic}[{signal.input_partition}]@{signal.input_offset}, vector {signal.feature_seq}"
     )
@@ -93,11 +97,12 @@ async def explain_signal(settings: CommonSettings, signal_id: str, *, as_json: b
         print(f"  {what}: {'the same bits' if same else 'DIFFERENT from the signal'}")
 
 
-def _signal(found: Collected, signal_id: str) -> Signal:
+def _signal(found: Collected, signal_id: str) -> tuple[Signal, str]:
+    """The signal and the trace it carries."""
     for sequence in found.sequences[topics.SIGNALS].values():
         for placed in sequence.records:
             if isinstance(placed.record, Signal) and placed.record.signal_id == signal_id:
-                return placed.record
+                return placed.record, trace_id(placed.raw.headers)
     raise TapelabError(
         "no such signal",
         expected=f"the id of a signal on {topics.SIGNALS}",

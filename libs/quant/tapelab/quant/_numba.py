@@ -31,9 +31,12 @@ numba.config.CACHE_DIR = str(_cache_folder())
 
 
 def njit(function: F) -> F:
-    """Compile without Python objects, with strict IEEE arithmetic, caching the machine code."""
+    """Compile without Python objects, with strict IEEE arithmetic, caching the machine code.
+
+    The interpreter is released while it runs, so that a service's event loop goes on beside it.
+    """
     # Said, as it is else taken over from a caller that is a leaf.
-    compiled: F = numba.njit(cache=True, fastmath=False, error_model="numpy", _nrt=True)(function)
+    compiled: F = numba.njit(cache=True, fastmath=False, nogil=True, error_model="numpy", _nrt=True)(function)
     return compiled
 
 
@@ -42,5 +45,5 @@ def leaf(function: F) -> F:
 
     A reference count is an atomic instruction or two for every slice, which adds up in a loop that does little else.
     """
-    compiled: F = numba.njit(cache=True, fastmath=False, error_model="numpy", _nrt=False)(function)
+    compiled: F = numba.njit(cache=True, fastmath=False, nogil=True, error_model="numpy", _nrt=False)(function)
     return compiled

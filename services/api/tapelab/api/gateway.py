@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
@@ -14,6 +15,7 @@ from tapelab.api import ws
 from tapelab.api.deps import Deps
 from tapelab.api.letters import DeadLetters
 from tapelab.api.metrics import ApiMetrics
+from tapelab.common.runtime.outage import Stopped
 from tapelab.common.runtime.stage import Record
 
 STATUS_S: Final = 1.0
@@ -28,7 +30,9 @@ _BATCH: Final = 2000
 
 
 class Reader(Protocol):
-    """What the gateway needs of a topic reader."""
+    """What the gateway needs of a topic reader. ``restarts`` counts how often it began at the beginning again."""
+
+    restarts: int
 
     async def poll(self, timeout_s: float = 0.2, max_records: int = 5000) -> list[Record]:
         """The next records."""
@@ -90,8 +94,8 @@ class Gateway:
         deps = self._deps
         fresh = deps.live.take(records, deps.clock.now_ns())
         self._letters.add(fresh.poison)
-        for record in records:
-            self._metrics.records.labels(record.topic).inc()
+        for topic, count in Counter(record.topic for record in records).items():
+            self._metrics.records.labels(topic).inc(count)
         for latency_ms in fresh.latencies_ms:
             self._metrics.latency.observe(latency_ms / 1e3)
         for hop_ms in fresh.hops_ms:
@@ -116,17 +120,26 @@ class Gateway:
         while not self._stopping:
             try:
                 await self._read()
+            except Stopped:
+                return
             except Exception as error:
+                self._deps.live.begin_again()
+                self._letters.begin_again()
                 self._ready(f"cannot read the topics: {type(error).__name__}: {error}")
                 self._deps.log.exception("reading failed; trying again in %g s", _RETRY_S)
             await self._deps.clock.sleep(_RETRY_S)
 
     async def _read(self) -> None:
         async with self._open_reader() as reader:
+            restarts = reader.restarts
             behind = await reader.lag()
             self._ready(f"reading the log: {behind} records to go" if behind else None)
             while not self._stopping:
                 records = await reader.poll(0.2, _BATCH)
+                if reader.restarts != restarts:
+                    restarts = reader.restarts
+                    self._deps.live.begin_again()
+                    self._letters.begin_again()
                 self.take(records)
                 if behind > 0:
                     # Control records of transactions count as lag but are never returned.

@@ -42,6 +42,10 @@ class DeadLetters:
         """Take in records that could not be decoded, with the reasons."""
         self._waiting += [(record, reason) for record, reason in poison if record.topic in OWN]
 
+    def begin_again(self) -> None:
+        """The log is read from its beginning again, and the poison in it comes again."""
+        self._waiting.clear()
+
     async def flush(self) -> None:
         """Send them."""
         while self._waiting:

@@ -116,6 +116,14 @@ class Live:
         ring = self._bars.get((symbol, spec))
         return list(ring.items) if ring else []
 
+    def begin_again(self) -> None:
+        """The log, or another one in its place, is read from its beginning again.
+
+        Market records that were seen are dropped by their numbers; dead letters have none, and are counted anew.
+        """
+        self.dead = dict.fromkeys(DEAD_LETTERS, 0)
+        self._dead_origins.clear()
+
     def take(self, records: Sequence[Record], now_ns: int) -> Fresh:
         """Take records as they were read at ``now_ns``."""
         fresh = Fresh()

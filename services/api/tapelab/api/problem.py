@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from tapelab.common.errors import RegistryError, TapelabError
 from tapelab.common.storage.jobs import UnknownExperiment
-from tapelab.common.storage.postgres import DatabaseAway
+from tapelab.common.storage.postgres import DatabaseAway, is_away
 from tapelab.common.storage.registry import UnknownModel
 
 MEDIA_TYPE = "application/problem+json"
@@ -127,7 +127,9 @@ def install(app: FastAPI) -> None:
 
 
 async def _store_error(request: Request, error: Exception) -> Response:
-    _log.error("a store failed", exc_info=error)
+    # An outage is no riddle; and there may be a request a second while it lasts.
+    away = is_away(error) or isinstance(error, redis.exceptions.RedisError)
+    _log.warning(f"a store is away: {type(error).__name__}: {error}", exc_info=None if away else error)
     return problem_response(
         ApiError(
             503,

@@ -25,14 +25,14 @@ from tapelab.api.status import StatusBoard
 from tapelab.common.errors import TapelabError
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import load_pipeline
-from tapelab.common.runtime.kafka import wait_for_broker
+from tapelab.common.runtime.outage import Outage, Stopped
 from tapelab.common.runtime.publisher import Publisher
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.settings import load
 from tapelab.common.storage.halts import Halts
 from tapelab.common.storage.jobs import Jobs
-from tapelab.common.storage.postgres import apply_schema, create_pool
+from tapelab.common.storage.postgres import apply_schema, close_pool, create_pool, is_away
 from tapelab.common.storage.redis import connect
 from tapelab.common.storage.registry import Registry
 
@@ -41,20 +41,26 @@ async def api_main(ctx: ServiceContext) -> None:
     """Serve until told to stop.
 
     Raises:
-        TapelabError: a setting is wrong, the port is taken, or PostgreSQL or the broker does not answer.
+        TapelabError: a setting is wrong or the port is taken.
     """
     settings = load(ApiSettings, ctx.environ, service="api")
     check_exposure(settings)
+    with contextlib.suppress(Stopped):
+        await _serve(ctx, settings)
+
+
+async def _serve(ctx: ServiceContext, settings: ApiSettings) -> None:
     common = ctx.settings
     async with contextlib.AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings))
-        pool = await create_pool(common.postgres_dsn)
-        stack.push_async_callback(pool.close)
-        await apply_schema(pool)
+        database = Outage("postgres", ctx.clock, ctx.log, ctx)
+        pool = await database.through(lambda: create_pool(common.postgres_dsn), is_away)
+        stack.push_async_callback(close_pool, pool)
+        await database.through(lambda: apply_schema(pool), is_away)
         redis = connect(common.redis_url)
         stack.push_async_callback(redis.aclose)
-        await wait_for_broker(common)
-        publisher = await stack.enter_async_context(Publisher(common))
+        broker = Outage("broker", ctx.clock, ctx.log, ctx)
+        publisher = await stack.enter_async_context(Publisher(common, broker))
         instruments, pipeline = load_instruments(common.config_dir), load_pipeline(common.config_dir)
         jobs = Jobs(pool, ctx.clock)
         live = Live(pipeline, ctx.clock.now_ns())
@@ -90,7 +96,7 @@ async def api_main(ctx: ServiceContext) -> None:
         gateway = Gateway(
             deps,
             ApiMetrics(ctx.registry),
-            lambda: TopicReader(common, READ, start="earliest"),
+            lambda: TopicReader(common, READ, start="earliest", outage=broker),
             ctx.ready,
             DeadLetters(live, publisher.send),
         )

@@ -30,7 +30,9 @@ class Follow:
         *,
         poll_s: float,
         grace_s: float,
+        new_log: asyncio.Event | None = None,
     ) -> None:
+        self._new_log = new_log or asyncio.Event()
         self._source = source
         self._lanes = lanes
         self._bulletin = bulletin
@@ -57,6 +59,8 @@ class Follow:
             async for batch in batches:
                 if self._stopping.is_set():
                     return
+                if self._new_log.is_set():
+                    await self._lanes.flush()  # raises what the event stands for
                 rows = FLAT_OUT_ROWS if self._state == "playing_first" else PACED_ROWS
                 for chunk in batch.chunks:
                     await self._lanes.publish(chunk, rows)
@@ -72,8 +76,11 @@ class Follow:
         await self._lanes.flush()
         self._cut_ns = self._lanes.ts_event_ns + 1
         await self._enter("waiting")
-        while not self._stopping.is_set() and not await self._bulletin.released():
+        while not (self._stopping.is_set() or self._new_log.is_set() or await self._bulletin.released()):
             await self._clock.sleep(RELEASE_POLL_S)
+        await self._lanes.flush()  # raises where the log is new
+        if self._stopping.is_set():
+            return
         await self._enter("following")
 
     async def _end_live_sessions(self) -> None:
@@ -103,5 +110,7 @@ class Follow:
                 ts_event_ns=self._lanes.ts_event_ns,
                 rejects=summary.rejects,
                 rejects_path=str(summary.rejects_path) if summary.rejects_path is not None else None,
+                restarts=self._bulletin.restarts,
+                restarted=self._bulletin.restarted,
             )
         )

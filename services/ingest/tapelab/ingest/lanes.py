@@ -14,6 +14,7 @@ from tapelab.common.instruments import Instruments
 from tapelab.common.runtime.headers import INGEST, TRACE, stamp, traceparent
 from tapelab.common.runtime.metrics import watermark_gauge
 from tapelab.common.runtime.publisher import Publisher
+from tapelab.common.runtime.tracing import Tracing
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.sources.protocol import TapeChunk
 from tapelab.ingest.sessions import SessionMarks
@@ -26,6 +27,14 @@ FLAT_OUT_ROWS: Final = 8192
 IN_FLIGHT_BYTES: Final = 32 << 20
 
 Allocate = Callable[[str], Awaitable[int]]
+
+
+class IngestMetrics:
+    """What :class:`Lanes` counts on; one per process, however often the source is begun again."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.ticks = Counter("tapelab_ingest_ticks", "Prints published.", ("symbol",), registry=registry)
+        self.watermark = watermark_gauge(registry)
 
 
 class Lane:
@@ -46,7 +55,9 @@ class Lanes:
     Args:
         allocate: gives a symbol its stream number.
         lineage: of the prints.
+        metrics: of the process.
         partitions: of the topic.
+        tracing: is told of every record, where somebody traces.
     """
 
     def __init__(
@@ -56,11 +67,13 @@ class Lanes:
         instruments: Instruments,
         allocate: Allocate,
         lineage: str,
-        registry: CollectorRegistry,
+        metrics: IngestMetrics,
         *,
         partitions: int,
+        tracing: Tracing | None = None,
     ) -> None:
         self._publisher = publisher
+        self._tracing = tracing
         self._partitions = partitions
         self._clock = clock
         self._instruments = instruments
@@ -69,8 +82,7 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._in_flight = 0
         self.ts_event_ns = 0
-        self._ticks = Counter("tapelab_ingest_ticks", "Prints published.", ("symbol",), registry=registry)
-        self._watermark = watermark_gauge(registry)
+        self._metrics = metrics
 
     @property
     def lanes(self) -> dict[str, Lane]:
@@ -86,7 +98,7 @@ class Lanes:
         lane = self._lanes.get(symbol)
         if lane is None:
             marks = SessionMarks(self._instruments.calendar(symbol))
-            watermark = self._watermark.labels("ingest", str(topics.partition_of(symbol, self._partitions)))
+            watermark = self._metrics.watermark.labels("ingest", str(topics.partition_of(symbol, self._partitions)))
             lane = Lane(symbol, exchange, await self._allocate(symbol), marks, watermark)
             self._lanes[symbol] = lane
         return lane
@@ -101,7 +113,7 @@ class Lanes:
             for start in range(0, part.n, rows):
                 await self._send(lane, part.slice(start, start + rows), 0)
         self.ts_event_ns = max(self.ts_event_ns, int(chunk.ticks.ts_event_ns.max(initial=0)))
-        self._ticks.labels(chunk.symbol).inc(chunk.ticks.n)
+        self._metrics.ticks.labels(chunk.symbol).inc(chunk.ticks.n)
 
     async def passed(self, now_ns: int) -> None:
         """End every session whose close the tape's time has reached."""
@@ -151,6 +163,8 @@ class Lanes:
             headers=[stamp(INGEST, now_ns), (TRACE, trace)],
             timestamp_ms=now_ns // 1_000_000,
         )
+        if self._tracing is not None:
+            self._tracing.published(topics.TICKS, trace, ticks.n, now_ns, self._clock.now_ns())
         self._in_flight += len(value)
         lane.next_seq += ticks.n
         if ticks.n:

@@ -28,6 +28,8 @@ class Replay:
         pace_ns: wall time between two paced publishings.
         max_gap_ns: see :class:`~tapelab.ingest.pace.Pacer`.
         stopping: ends the run early.
+        new_log: set when what was published is gone; publishing then fails, and so does waiting at the cut.
+        resume_ns: the second part goes out flat out up to this event time: it was played before, under another stream.
     """
 
     def __init__(
@@ -42,7 +44,11 @@ class Replay:
         speed: float | None,
         pace_ns: int = 25_000_000,
         max_gap_ns: int = MINUTE_NS,
+        resume_ns: int = 0,
+        new_log: asyncio.Event | None = None,
     ) -> None:
+        self._resume_ns = resume_ns
+        self._new_log = new_log or asyncio.Event()
         self._tape = tape
         self._lanes = lanes
         self._bulletin = bulletin
@@ -69,7 +75,7 @@ class Replay:
                     await self._wait_at_the_cut(self._cut_ns)
                 if self._stopping.is_set():
                     return
-                if self._state == "playing_first" or self._speed is None:
+                if self._state == "playing_first" or self._speed is None or part.end_ns <= self._resume_ns:
                     await self._publish_slice(part, FLAT_OUT_ROWS)
                     continue
                 pacer = pacer or Pacer(self._clock, self._speed, self._max_gap_ns)
@@ -91,8 +97,11 @@ class Replay:
         await self._lanes.passed(cut_ns)
         await self._lanes.flush()
         await self._enter("waiting")
-        while not self._stopping.is_set() and not await self._bulletin.released():
+        while not (self._stopping.is_set() or self._new_log.is_set() or await self._bulletin.released()):
             await self._clock.sleep(RELEASE_POLL_S)
+        await self._lanes.flush()  # raises where the log is new
+        if self._stopping.is_set():
+            return
         await self._enter("playing_rest")
 
     async def _enter(self, state: State) -> None:
@@ -116,6 +125,8 @@ class Replay:
                 ts_event_ns=self._lanes.ts_event_ns,
                 rejects=summary.rejects,
                 rejects_path=str(summary.rejects_path) if summary.rejects_path is not None else None,
+                restarts=self._bulletin.restarts,
+                restarted=self._bulletin.restarted,
             )
         )
 

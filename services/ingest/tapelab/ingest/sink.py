@@ -1,11 +1,14 @@
 """The tick sink: ``md.ticks.v1`` into ``ticks_raw``, by binary COPY, each print once.
 
 Rows and the marks that say how far a stream is written move in one transaction, so a sink that was killed at
-any moment reads the log again from its beginning and writes only what is missing.
+any moment reads the log again from its beginning and writes only what is missing. While the database is away it
+holds what it has read and reads no further; then it asks for the marks again, because the last transaction may
+have ended either way.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -15,13 +18,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tapelab.common import topics
 from tapelab.common.errors import TapelabError
+from tapelab.common.runtime.outage import Outage, Stopped
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.service import ServiceContext, run_service
+from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import load
 from tapelab.common.sources.pg_binary import COLUMNS, HEADER, TRAILER
-from tapelab.common.storage import postgres, streams
+from tapelab.common.storage import streams
+from tapelab.common.storage.postgres import apply_schema, close_pool, create_pool, is_away
 from tapelab.ingest.settings import SinkSettings
-from tapelab.ingest.sink_rows import Writing, rows_of
+from tapelab.ingest.sink_rows import Who, Writing, rows_of
 
 
 class SinkMetrics:
@@ -40,35 +46,73 @@ class SinkMetrics:
 
 async def sink_main(ctx: ServiceContext) -> None:
     """Write until stopped."""
+    with contextlib.suppress(Stopped):
+        await _sink(ctx)
+
+
+async def _sink(ctx: ServiceContext) -> None:
     settings = load(SinkSettings, ctx.environ, service="sink")
     metrics = SinkMetrics(ctx.registry)
-    pool = await postgres.create_pool(ctx.settings.postgres_dsn, max_size=2)
+    database = Outage("postgres", ctx.clock, ctx.log, ctx)
+    pool = await database.through(lambda: create_pool(ctx.settings.postgres_dsn, max_size=2), is_away)
     try:
-        await postgres.apply_schema(pool)
-        marks = await streams.sink_marks(pool)
-        async with TopicReader(ctx.settings, [topics.TICKS], start="earliest") as reader:
+        await database.through(lambda: apply_schema(pool), is_away)
+        table = Table(pool, database, await database.through(lambda: streams.sink_marks(pool), is_away))
+        broker = Outage("broker", ctx.clock, ctx.log, ctx)
+        async with TopicReader(ctx.settings, [topics.TICKS], start="earliest", outage=broker) as reader:
             ctx.ready()
-            looked_ns = 0
+            looked_ns = ctx.clock.monotonic_ns()
             while not ctx.stopping.is_set():
                 # A record holds up to 8192 prints; a poll returns whole fetches, so this bound is a soft one.
                 records = await reader.poll(settings.poll_ms / 1e3, max(1, settings.batch_rows // 512))
                 if records:
-                    writing = rows_of(records, marks)
-                    await write(pool, writing)
-                    marks.update({who: mark.next_seq for who, mark in writing.marks.items()})
-                    report(ctx, metrics, writing)
+                    report(ctx, metrics, await table.take(records))
                 if ctx.clock.monotonic_ns() - looked_ns > 1_000_000_000:
                     looked_ns = ctx.clock.monotonic_ns()
                     metrics.lag.set(await reader.lag())
     finally:
-        await pool.close()
+        await close_pool(pool)
+
+
+class Table:
+    """``ticks_raw`` and how far each stream of it is written.
+
+    Args:
+        marks: as the database has them.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, database: Outage, marks: dict[Who, int]) -> None:
+        self._pool = pool
+        self._database = database
+        self._marks = marks
+
+    async def take(self, records: Sequence[Record]) -> Writing:
+        """Write what is missing of some records, however long the database is away; what was written.
+
+        Raises:
+            TapelabError: the table is not as the schema has it.
+        """
+        first = True
+
+        async def attempt() -> Writing:
+            nonlocal first
+            if not first:  # the transaction that failed may have been committed
+                self._marks = await streams.sink_marks(self._pool)
+            first = False
+            writing = rows_of(records, self._marks)
+            await write(self._pool, writing)
+            return writing
+
+        writing = await self._database.through(attempt, is_away)
+        self._marks.update({who: mark.next_seq for who, mark in writing.marks.items()})
+        return writing
 
 
 async def write(pool: asyncpg.Pool, writing: Writing) -> None:
     """Rows and marks in one transaction.
 
     Raises:
-        TapelabError: the table is not as the schema has it, or the database is gone.
+        TapelabError: the table is not as the schema has it.
     """
     if not writing.marks:
         return
@@ -77,12 +121,14 @@ async def write(pool: asyncpg.Pool, writing: Writing) -> None:
             await conn.copy_to_table("ticks_raw", source=_stream(writing.parts), columns=COLUMNS, format="binary")
             for (symbol, stream), mark in writing.marks.items():
                 await streams.advance_mark(conn, symbol, stream, mark.lineage, mark.next_seq)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if is_away(error):
+            raise
         raise TapelabError(
             "the tick sink cannot write ticks_raw",
-            expected="tapelab's own table in a database that answers",
+            expected="tapelab's own table as the schema has it",
             actual=f"{type(error).__name__}: {error}",
-            remedy="check the database; the sink goes on where it was when it is started again",
+            remedy="repair the table; the sink goes on where it was when it is started again",
         ) from error
 
 

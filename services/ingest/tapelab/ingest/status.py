@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from redis.asyncio import Redis
@@ -28,6 +28,8 @@ class ReplayStatus(msgspec.Struct, frozen=True, kw_only=True):
         symbols: per symbol its stream and the number of prints published.
         ts_event_ns: latest event time published.
         rejects: malformed rows so far, and where they are listed.
+        restarts: how often the source was begun again under new streams, and why the last time: ingest was killed,
+            or the broker lost its log.
     """
 
     state: State
@@ -39,12 +41,24 @@ class ReplayStatus(msgspec.Struct, frozen=True, kw_only=True):
     ts_event_ns: int
     rejects: int
     rejects_path: str | None
+    restarts: int = 0
+    restarted: str = ""
+
+
+_LOST: Final = (RedisError, OSError, TimeoutError)
 
 
 class Bulletin:
-    """Publishes the status and looks for the release; a Redis that is away for a while is only logged."""
+    """Publishes the status and looks for the release; a Redis that is away for a while is only logged.
+
+    Args:
+        run: names this run; it keeps its name when the source is begun again.
+    """
 
     def __init__(self, redis: Redis, namespace: str, run: str, log: logging.Logger) -> None:
+        self.restarts = 0
+        self.restarted = ""
+        self._released = False
         self._redis = redis
         self._status = key(namespace, STATUS_KEY)
         self._release = key(namespace, RELEASE_KEY)
@@ -54,23 +68,56 @@ class Bulletin:
 
     async def publish(self, status: ReplayStatus) -> None:
         """Write the status."""
+        if status.state == "playing_rest":
+            self._released = True
         try:
             await self._redis.set(self._status, msgspec.json.encode(status))
             self._found()
-        except RedisError as error:
+        except _LOST as error:
             self._miss(error)
 
     async def released(self) -> bool:
-        """Whether somebody has released this run."""
+        """Whether somebody has released this run; once is enough."""
+        if self._released:
+            return True
         try:
             value = await self._redis.get(self._release)
             self._found()
-        except RedisError as error:
+        except _LOST as error:
             self._miss(error)
             return False
-        return value in (self.run, self.run.encode())
+        self._released = value in (self.run, self.run.encode())
+        return self._released
 
-    def _miss(self, error: RedisError) -> None:
+    async def take_up(self, source: str, lineage: str, cut_ts_ns: int | None) -> int:
+        """Go on as the run that a killed process has left unfinished, if it played the same.
+
+        Returns:
+            the event time that run had reached after its release, 0 where it had not been released or there is none.
+        """
+        try:
+            raw = await self._redis.get(self._status)
+            earlier = None if raw is None else msgspec.json.decode(raw, type=ReplayStatus)
+        except (*_LOST, msgspec.MsgspecError) as error:
+            self._log.warning(f"no status of an earlier run can be read ({error}); this is a new one")
+            return 0
+        same = (source, lineage, cut_ts_ns)
+        if earlier is None or earlier.state == "done" or (earlier.source, earlier.lineage, earlier.cut_ts_ns) != same:
+            return 0
+        self.run = earlier.run
+        self.begin_again("ingest was started again", earlier.restarts)
+        return earlier.ts_event_ns if earlier.state == "playing_rest" else 0
+
+    def begin_again(self, why: str, restarts: int | None = None) -> None:
+        """The source is begun again under new streams."""
+        self.restarts = (self.restarts if restarts is None else restarts) + 1
+        self.restarted = why
+        self._log.warning(
+            f"{why}: the source is begun again from its start, under new streams; readers drop the old ones",
+            extra={"fields": {"run": self.run, "restarts": self.restarts}},
+        )
+
+    def _miss(self, error: BaseException) -> None:
         if not self._lost:
             self._log.warning(f"Redis does not answer ({error}); the replay goes on and its status waits")
         self._lost = True

@@ -10,6 +10,7 @@ import asyncpg
 from tapelab.common.clock import Clock
 from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.instruments import Instruments
+from tapelab.common.runtime.outage import Outage
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage.postgres import create_pool
 from tapelab.trainer.files import AllowedFiles
@@ -28,6 +29,7 @@ async def open_source(
     pool: asyncpg.Pool | None = None,
     in_stack: bool = False,
     files: AllowedFiles | None = None,
+    outage: Outage | None = None,
 ) -> AsyncIterator[TickSource]:
     """The experiment's source of prints.
 
@@ -35,16 +37,17 @@ async def open_source(
         pool: connections to use; without it, ``ticks_raw`` opens its own.
         in_stack: a broker is there, so that freezing waits for the tick sink to have what was published.
         files: the files that may be read; without it, all.
+        outage: waits while the broker is away; without it, that is an error.
     """
     if config.source.kind == "file":
         yield FileSource(instruments, files)
     elif config.source.kind == "topic":
-        yield TopicSource(settings, instruments)
+        yield TopicSource(settings, instruments, outage)
     else:
         own = await create_pool(settings.postgres_dsn, max_size=2) if pool is None else None
 
         async def heads() -> dict[tuple[str, int], int]:
-            return await published_heads(settings)
+            return await published_heads(settings, outage)
 
         wait_for: Heads | None = heads if in_stack else None
         try:

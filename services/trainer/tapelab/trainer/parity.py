@@ -11,7 +11,8 @@ import numpy.typing as npt
 from tapelab.common import topics
 from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.instruments import Instruments
-from tapelab.common.runtime.reader import TopicReader
+from tapelab.common.runtime.outage import Outage
+from tapelab.common.runtime.reader import read_topic
 from tapelab.common.schemas.features import FeatureVector
 from tapelab.common.settings import CommonSettings
 from tapelab.quant.bars.builder import BarBuilder
@@ -95,12 +96,12 @@ def live_parity(vectors: Sequence[FeatureVector], symbols: Sequence[SymbolData],
     return Parity(compared, mismatches)
 
 
-async def live_vectors(settings: CommonSettings, symbols: Sequence[SymbolData]) -> list[FeatureVector]:
+async def live_vectors(
+    settings: CommonSettings, outage: Outage | None, symbols: Sequence[SymbolData]
+) -> list[FeatureVector]:
     """What ``ml.features.v1`` holds of the spans' streams, newest part."""
     streams = {(data.span.symbol, data.span.stream) for data in symbols}
-    async with TopicReader(settings, [topics.FEATURES], start="earliest") as reader:
-        await reader.seek_back(_LIVE_TAIL)
-        records = await reader.read_to_end()
+    records = await read_topic(settings, topics.FEATURES, outage, tail=_LIVE_TAIL)
     return [vector for _, vector in decoded(records) if (vector.symbol, vector.stream) in streams]
 
 

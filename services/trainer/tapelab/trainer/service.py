@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 from prometheus_client import Counter
+from redis.exceptions import RedisError
 
 from tapelab.common import topics
 from tapelab.common.codec import encode
@@ -20,7 +22,9 @@ from tapelab.common.experiments.parts import Span
 from tapelab.common.experiments.reading import parse_config
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import load_pipeline
-from tapelab.common.runtime.publisher import Publisher
+from tapelab.common.runtime.outage import Outage
+from tapelab.common.runtime.outage import Stopped as Waiting
+from tapelab.common.runtime.publisher import OversizeRecord, Publisher
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.schemas.events import EventKind
 from tapelab.common.settings import load
@@ -28,7 +32,7 @@ from tapelab.common.storage import redis as redis_storage
 from tapelab.common.storage.artifacts import ArtifactStore
 from tapelab.common.storage.jobs import Experiment, Finish, Jobs
 from tapelab.common.storage.ledger import PostgresLedger
-from tapelab.common.storage.postgres import apply_schema, create_pool
+from tapelab.common.storage.postgres import apply_schema, close_pool, create_pool, is_away
 from tapelab.common.storage.registry import Registry
 from tapelab.trainer.files import AllowedFiles
 from tapelab.trainer.opening import open_source
@@ -40,24 +44,41 @@ from tapelab.trainer.settings import TrainerSettings
 #: Which kind of event a step is; every other one is progress.
 _KINDS: Final[dict[str, EventKind]] = {"gate": "gate", PROMOTION: "promotion", "evaluated": "metric"}
 _FROZEN: Final = "frozen"
+_FLUSH_S: Final = 3.0
+#: Between an interruption and the next attempt.
+_INTERRUPTED_S: Final = 1.0
 
 
 async def trainer_main(ctx: ServiceContext) -> None:
     """Work on experiments until told to stop; one that runs then goes back to the queue."""
+    with contextlib.suppress(Waiting):
+        await _work(ctx)
+
+
+async def _work(ctx: ServiceContext) -> None:
     settings = load(TrainerSettings, ctx.environ, service="trainer")
-    pool = await create_pool(ctx.settings.postgres_dsn)
+    database = Outage("postgres", ctx.clock, ctx.log, ctx)
+    pool = await database.through(lambda: create_pool(ctx.settings.postgres_dsn), is_away)
     redis = redis_storage.connect(ctx.settings.redis_url)
     try:
-        await apply_schema(pool)
-        async with Publisher(ctx.settings) as publisher:
+        await database.through(lambda: apply_schema(pool), is_away)
+        async with Publisher(ctx.settings, Outage("broker", ctx.clock, ctx.log, ctx)) as publisher:
             trainer = Trainer(ctx, settings, pool, redis, publisher)
             ctx.ready(detail="waiting for an experiment")
             while not ctx.stopping.is_set():
-                if not await trainer.work_once() and await ctx.stopped_within(settings.poll_s):
+                try:
+                    worked = await trainer.work_once()
+                    database.over()
+                except Exception as error:
+                    if not is_away(error):
+                        raise
+                    await database.wait(error)
+                    continue
+                if not worked and await ctx.stopped_within(settings.poll_s):
                     break
     finally:
         await redis.aclose()
-        await pool.close()
+        await close_pool(pool)
 
 
 class Trainer:
@@ -70,6 +91,8 @@ class Trainer:
         self._settings = settings
         self._pool = pool
         self._publisher = publisher
+        self._database = Outage("postgres", ctx.clock, ctx.log, ctx)
+        self._broker = Outage("broker", ctx.clock, ctx.log, ctx)
         self._jobs = Jobs(pool, ctx.clock)
         self._registry = Registry(pool, redis, ctx.clock, ctx.settings.namespace)
         self._store = ArtifactStore(ctx.settings.artifacts)
@@ -106,15 +129,21 @@ class Trainer:
             if lost.is_set():
                 return "stopped"
             return await self._settle(experiment.id, "queued")
-        except TapelabError as error:
-            return await self._fail(experiment, str(error))
+        except Waiting:
+            return "stopped"  # its silence gives it back
         except Exception as error:
+            if is_away(error) or isinstance(error, RedisError):
+                return await self._interrupted(experiment, error)
+            if isinstance(error, TapelabError):
+                return await self._fail(experiment, str(error))
             self._ctx.log.exception("experiment failed", extra={"fields": {"experiment": experiment.id}})
             return await self._fail(experiment, f"{type(error).__name__}: {error}; the trainer's log has the traceback")
         finally:
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
-            await self._publisher.flush()
+            with contextlib.suppress(TimeoutError):  # what waits for the broker is sent when it is back
+                async with asyncio.timeout(_FLUSH_S):
+                    await self._publisher.flush()
 
     async def _experiment(self, experiment: Experiment, lost: asyncio.Event) -> dict[str, Any]:
         ctx, common = self._ctx, self._ctx.settings
@@ -124,8 +153,8 @@ class Trainer:
 
         async def report(stage: str, fraction: float, data: dict[str, Any]) -> None:
             # A promotion is told when the experiment is done, and then it has no heartbeat any more.
-            if stage != PROMOTION and not await self._jobs.heartbeat(
-                experiment.id, self._worker, progress=fraction, stage=stage
+            if stage != PROMOTION and not await self._database.through(
+                lambda: self._jobs.heartbeat(experiment.id, self._worker, progress=fraction, stage=stage), is_away
             ):
                 lost.set()
                 raise Stopped
@@ -143,7 +172,7 @@ class Trainer:
 
         files = AllowedFiles(self._settings.files)
         async with open_source(
-            config, common, ctx.clock, instruments, pool=self._pool, in_stack=True, files=files
+            config, common, ctx.clock, instruments, pool=self._pool, in_stack=True, files=files, outage=self._broker
         ) as source:
             deps = Deps(
                 clock=ctx.clock,
@@ -157,7 +186,9 @@ class Trainer:
                 frozen=await self._frozen(experiment),
                 registry=self._registry,
                 ledger=PostgresLedger(self._pool),
-                live_vectors=None if config.source.kind == "file" else functools.partial(live_vectors, common),
+                live_vectors=None
+                if config.source.kind == "file"
+                else functools.partial(live_vectors, common, self._broker),
                 finishing=finishing,
                 should_stop=lambda: lost.is_set() or ctx.stopping.is_set(),
             )
@@ -173,9 +204,17 @@ class Trainer:
         return ()
 
     async def _beat(self, id: str, lost: asyncio.Event) -> None:
-        while await self._jobs.heartbeat(id, self._worker):
+        # Nobody can claim the experiment while the database is away; whether somebody has is known when it is back.
+        while await self._database.through(lambda: self._jobs.heartbeat(id, self._worker), is_away):
             await self._ctx.clock.sleep(self._settings.heartbeat_s)
         lost.set()
+
+    async def _interrupted(self, experiment: Experiment, error: BaseException) -> str:
+        """A store went away in the middle: back to the queue, to be run again on the same spans."""
+        why = f"interrupted, because a store went away ({type(error).__name__}: {error}); it is run again"
+        self._ctx.log.warning(f"experiment {experiment.id}: {why}")
+        await self._ctx.clock.sleep(_INTERRUPTED_S)
+        return await self._settle(experiment.id, "queued", error=why)
 
     async def _fail(self, experiment: Experiment, error: str) -> str:
         self._log("experiment failed", experiment, error=error)
@@ -183,7 +222,7 @@ class Trainer:
 
     async def _settle(self, id: str, status: Literal["queued", "failed"], *, error: str | None = None) -> str:
         try:
-            await self._jobs.set_status(id, status, error, worker=self._worker)
+            await self._database.through(lambda: self._jobs.set_status(id, status, error, worker=self._worker), is_away)
         except RegistryError as lost:
             # It was stopped, or another worker holds it by now; their word counts.
             self._ctx.log.warning(str(lost))
@@ -192,8 +231,11 @@ class Trainer:
         return status
 
     async def _event(self, subject: str, kind: EventKind, data: dict[str, Any]) -> None:
-        event = await self._jobs.append_event(subject, kind, data)
-        await self._publisher.send(topics.EVENTS, subject, encode(event))
+        event = await self._database.through(lambda: self._jobs.append_event(subject, kind, data), is_away)
+        try:
+            await self._publisher.send(topics.EVENTS, subject, encode(event))
+        except OversizeRecord as error:
+            self._ctx.log.error(f"an event is recorded but not announced: {error}")
 
     def _log(self, message: str, experiment: Experiment, **fields: Any) -> None:
         self._ctx.log.info(

@@ -12,7 +12,8 @@ from tapelab.common.errors import ConfigError, GapError
 from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.experiments.parts import Span
 from tapelab.common.instruments import Instruments
-from tapelab.common.runtime.reader import TopicReader
+from tapelab.common.runtime.outage import Outage
+from tapelab.common.runtime.reader import read_topic
 from tapelab.common.runtime.sequence import Sequencer, Verdict
 from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import CommonSettings
@@ -26,22 +27,21 @@ from tapelab.trainer.sources import SymbolTicks, rows_before_cut, wanted
 _TAIL: Final = 2_000
 
 
-async def published_heads(settings: CommonSettings) -> dict[tuple[str, int], int]:
+async def published_heads(settings: CommonSettings, outage: Outage | None = None) -> dict[tuple[str, int], int]:
     """The next sequence number per (symbol, stream) among the newest records of the ticks topic."""
     heads: dict[tuple[str, int], int] = {}
-    async with TopicReader(settings, [topics.TICKS], start="earliest") as reader:
-        await reader.seek_back(_TAIL)
-        for _, batch in decoded(await reader.read_to_end()):
-            key = batch.symbol, batch.stream
-            heads[key] = max(heads.get(key, 0), batch.first_seq + batch.n)
+    for _, batch in decoded(await read_topic(settings, topics.TICKS, outage, tail=_TAIL)):
+        key = batch.symbol, batch.stream
+        heads[key] = max(heads.get(key, 0), batch.first_seq + batch.n)
     return heads
 
 
 class TopicSource:
     """The ticks topic as it stands, within its retention."""
 
-    def __init__(self, settings: CommonSettings, instruments: Instruments) -> None:
+    def __init__(self, settings: CommonSettings, instruments: Instruments, outage: Outage | None = None) -> None:
         self._settings = settings
+        self._outage = outage
         self._instruments = instruments
 
     async def freeze(self, config: ExperimentConfig, report: Report) -> list[Span]:
@@ -90,8 +90,7 @@ class TopicSource:
         return loaded
 
     async def _read(self) -> dict[tuple[str, int], tuple[int, Ticks]]:
-        async with TopicReader(self._settings, [topics.TICKS], start="earliest") as reader:
-            records = await reader.read_to_end()
+        records = await read_topic(self._settings, topics.TICKS, self._outage)
         return await asyncio.to_thread(assemble, records)
 
 

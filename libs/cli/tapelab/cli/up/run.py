@@ -22,7 +22,7 @@ from tapelab.cli.up.job import Job
 from tapelab.cli.up.observer import SignalObserver
 from tapelab.cli.up.options import Result, UpOptions, read_experiment
 from tapelab.cli.up.screen import Screen
-from tapelab.cli.up.supervisor import SERVICES, Supervisor
+from tapelab.cli.up.supervisor import SERVICES, Deaths, Supervisor
 from tapelab.common.clock import Clock
 from tapelab.common.settings import CommonSettings, load
 
@@ -164,10 +164,28 @@ class _Run:
         watched: set[asyncio.Future[None]] = set()
         for backend in self._backends:
             if backend.child is not None:
-                task = asyncio.create_task(_died(backend))
+                task = asyncio.create_task(self._keep(backend))
                 self._tasks.append(task)
                 watched.add(task)
         return watched
+
+    async def _keep(self, backend: Backend) -> None:
+        """Start a part of the stack again whenever it dies.
+
+        Raises:
+            TapelabError: it dies again and again, or does not start.
+        """
+        child = backend.child
+        deaths = Deaths()
+        while child is not None:
+            code = await child.wait()
+            if deaths.too_many(asyncio.get_running_loop().time()):
+                raise child.failure()
+            self._screen.note(f"{backend.name} has ended (exit code {code}) and is started again")
+            await asyncio.sleep(deaths.pause_s)
+            child.restarts += 1
+            lost = await backend.restart()
+            self._screen.note(f"{backend.name} runs again: {lost}")
 
     def _ingest_settings(self) -> dict[str, str]:
         options = self._options
@@ -243,10 +261,3 @@ async def _attempt(what: str, stop: Awaitable[None]) -> None:
     except Exception as error:
         with contextlib.suppress(OSError):  # the terminal may be gone
             print(f"tapelab: could not stop {what}: {type(error).__name__}: {error}", file=sys.stderr)
-
-
-async def _died(backend: Backend) -> None:
-    """Fail when a part of the stack that is not a service ends by itself."""
-    if backend.child is not None:
-        await backend.child.wait()
-        raise backend.child.failure()

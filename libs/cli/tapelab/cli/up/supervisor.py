@@ -21,15 +21,33 @@ RESTART_WINDOW_S: Final = 60.0
 READY_S: Final = 90.0
 
 
+class Deaths:
+    """How often something has died lately."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+
+    def too_many(self, now: float) -> bool:
+        """Count one at ``now`` (s, monotonic); whether it should not be started again any more."""
+        self._times = [t for t in self._times if now - t < RESTART_WINDOW_S] + [now]
+        return len(self._times) > MAX_RESTARTS
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before it is started again."""
+        return 0.2 * len(self._times)
+
+
 class ServiceSpec(NamedTuple):
-    """How a service is run. ``essential`` ones end the stack when they fail instead of being restarted."""
+    """How a service is run. ``essential`` ones end the stack when they fail by themselves; one that was killed is
+    started again like every other."""
 
     name: str
     module: str
     essential: bool = False
 
 
-#: In the way of the data. A tape begins a new stream whenever ingest starts, so it is never restarted.
+#: In the way of the data. Ingest begins new streams whenever it starts; what it fails with, it would fail with again.
 SERVICES: Final = (
     ServiceSpec("sink", "tapelab.ingest.sink"),
     ServiceSpec("bars", "tapelab.bars"),
@@ -150,18 +168,16 @@ class Supervisor:
 
     async def _watch(self, spec: ServiceSpec, child: Child) -> None:
         loop = asyncio.get_running_loop()
-        deaths: list[float] = []
+        deaths = Deaths()
         while True:
             code = await child.wait()
             if spec.name in self._expected or (spec.essential and code == 0):
                 return
-            now = loop.time()
-            deaths = [t for t in deaths if now - t < RESTART_WINDOW_S] + [now]
-            if spec.essential or len(deaths) > MAX_RESTARTS:
+            if deaths.too_many(loop.time()) or (spec.essential and code > 0):
                 if not self.failed.done():
                     self.failed.set_exception(child.failure())
                 return
-            await asyncio.sleep(0.2 * len(deaths))
+            await asyncio.sleep(deaths.pause_s)
             if spec.name in self._expected:
                 return
             child.restarts += 1

@@ -83,11 +83,16 @@ async def verify(settings: CommonSettings, options: UpOptions, clock: Clock, *, 
     by_topic = {topic: Difference() for topic in MARKET_TOPICS}
     batches = found.sequences[topics.TICKS]
     followed = options.source == "ticks_raw"
-    tape = await tape_columns(options, clock, {who.symbol: seq.next_seq or 0 for who, seq in batches.items()})
+    wanted: dict[str, int] = {}
+    for who, sequence in batches.items():
+        wanted[who.symbol] = max(wanted.get(who.symbol, 0), sequence.next_seq or 0)
+    tape = await tape_columns(options, clock, wanted)
     for who, sequence in batches.items():
         first = sequence.records[0].record
-        ticks = joined_ticks(sequence) if followed else tape[who.symbol]
-        compared = compare_rows(tape[who.symbol], sequence) if followed else compare_ticks(ticks, sequence)
+        whole = tape[who.symbol]
+        # A stream that was cut off (ingest or the broker was killed) is a stretch of the tape like the newest one.
+        ticks = joined_ticks(sequence) if followed else whole.slice(_first_seq(sequence), sequence.next_seq or 0)
+        compared = compare_rows(whole, sequence) if followed else compare_ticks(ticks, sequence)
         by_topic[topics.TICKS] = by_topic[topics.TICKS].plus(compared)
         bars, vectors = await asyncio.to_thread(
             expected_records,
@@ -115,6 +120,12 @@ async def verify(settings: CommonSettings, options: UpOptions, clock: Clock, *, 
         signals=found.count(topics.SIGNALS),
         by_topic=by_topic,
     )
+
+
+def _first_seq(sequence: Sequence) -> int:
+    """Where in the tape a stream begins: 0, or in an emptied log what was under way when the old one was lost."""
+    first = sequence.records[0].record
+    return first.first_seq if isinstance(first, TickBatch) else 0
 
 
 def _ended(sequence: Sequence) -> bool:

@@ -8,9 +8,10 @@ from aiokafka import AIOKafkaConsumer
 
 from tapelab.common.codec import Identity, decode, identity, seq_range
 from tapelab.common.errors import PoisonRecord
+from tapelab.common.runtime.compute import Compute
 from tapelab.common.runtime.headers import origin_offset
-from tapelab.common.runtime.kafka import log_end, read_range, tp
-from tapelab.common.runtime.stage import Dead, Output, Record
+from tapelab.common.runtime.kafka import log_end, read_pieces, tp
+from tapelab.common.runtime.stage import Output, Record
 from tapelab.common.settings import CommonSettings
 from tapelab.common.topics import DLQ_SUFFIX
 
@@ -20,7 +21,8 @@ class Adopted:
 
     def __init__(self) -> None:
         self._next: dict[tuple[str, Identity], int] = {}
-        self._dead: dict[str, int] = {}
+        # Each one: a chunk's records are worked on symbol by symbol, so letters are not in the log's order.
+        self._dead: set[tuple[str, int]] = set()
 
     def learn(self, stage: str, records: Iterable[Record]) -> None:
         """Take in records of an output or dead-letter topic."""
@@ -28,7 +30,7 @@ class Adopted:
             if record.topic.endswith(DLQ_SUFFIX):
                 offset = origin_offset(record.headers, stage)
                 if offset is not None:
-                    self._dead[record.topic] = max(self._dead.get(record.topic, -1), offset)
+                    self._dead.add((record.topic, offset))
                 continue
             try:
                 value = decode(record.topic, record.value)
@@ -42,12 +44,13 @@ class Adopted:
         slot = (output.topic, identity(output.record))
         return seq_range(output.record)[1] <= self._next.get(slot, -1)
 
-    def has_dead(self, record: Record, dead: Dead) -> bool:
+    def has_dead(self, record: Record) -> bool:
         """Whether the dead-letter topic holds this record already."""
-        return record.offset <= self._dead.get(record.topic + DLQ_SUFFIX, -1)
+        return (record.topic + DLQ_SUFFIX, record.offset) in self._dead
 
 
 async def read_adopted(
+    compute: Compute,
     consumer: AIOKafkaConsumer,
     settings: CommonSettings,
     stage: str,
@@ -66,5 +69,6 @@ async def read_adopted(
         begin = (await consumer.beginning_offsets([where]))[where]
         ends[topic] = await log_end(consumer, settings, where)
         first = max(begin, since.get(topic, begin))
-        adopted.learn(stage, await read_range(consumer, settings, topic, partition, first, ends[topic]))
+        async for piece in read_pieces(consumer, settings, topic, partition, first, ends[topic]):
+            await compute.run(adopted.learn, stage, piece)
     return adopted, ends

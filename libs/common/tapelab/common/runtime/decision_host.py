@@ -12,24 +12,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import ProducerFenced
 
 from tapelab.common.errors import RecoveryError, TapelabError
 from tapelab.common.runtime.adoption import read_adopted
 from tapelab.common.runtime.capabilities import capabilities, say_what_lacks
 from tapelab.common.runtime.closing import close_consumer, close_producer
+from tapelab.common.runtime.compute import Compute
+from tapelab.common.runtime.decision_lane import Decided, DecisionLane
 from tapelab.common.runtime.halted import HaltedSymbols
 from tapelab.common.runtime.kafka import (
     CLIENT_TIMEOUT_S,
+    Unavailable,
     ensure_topics,
     new_consumer,
     new_producer,
+    owned_partitions,
     read_range,
+    records_behind,
     to_records,
     tp,
 )
+from tapelab.common.runtime.live_context import LiveContext
 from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.partitions import PartitionOwner
@@ -40,29 +47,11 @@ from tapelab.common.runtime.stage import DecisionStage, Record, Scorer
 from tapelab.common.runtime.writer import StepWriter
 from tapelab.common.topics import DLQ_SUFFIX, qualified
 
-CONTEXT_EVERY_S = 0.2
-MAX_RECORDS = 4096
+MAX_RECORDS: Final = 4096
+#: How long to wait for the first record of a batch.
+IDLE_MS: Final = 200
 
-
-class _Lane:
-    """One partition at work."""
-
-    def __init__(
-        self,
-        partition: int,
-        stage: DecisionStage,
-        writer: StepWriter,
-        halted: HaltedSymbols,
-        producer: AIOKafkaProducer,
-        offset: int,
-    ) -> None:
-        self.partition = partition
-        self.stage = stage
-        self.writer = writer
-        self.halted = halted
-        self.producer = producer
-        self.offset = offset
-        self.number = 0
+_Batch = dict[DecisionLane, list[Record]]
 
 
 class DecisionHost:
@@ -98,13 +87,12 @@ class DecisionHost:
         self._settings = ctx.settings
         self._transactions = capabilities(ctx.settings).transactions
         self._batch_ms = batch_ms
-        self._metrics = StageMetrics(stage_name, ctx.registry)
+        self._metrics = StageMetrics(stage_name, ctx.registry, ctx.clock)
         self._snapshots = SnapshotStore(stage_name, ctx.settings)
         self._sessions = Sessions(ctx, self._session)
         self._log_age = LogAge(ctx.settings, ctx.log)
-        self._lanes: dict[int, _Lane] = {}
-        self._said: list[int] | None = None
-        self._context = b""
+        self._compute = Compute(stage_name)
+        self._context = LiveContext(scorer, ctx.clock, ctx.log)
 
     async def run(self) -> None:
         """Work until ``ctx.stopping`` is set.
@@ -113,9 +101,8 @@ class DecisionHost:
             RecoveryError: the state cannot be continued from.
         """
         say_what_lacks(self._settings, self._ctx.log)
-        self._context = await self._scorer.context()
-        await self._scorer.prepare(self._context)
-        follow = asyncio.create_task(self._follow_context())
+        await self._context.start()
+        follow = asyncio.create_task(self._context.follow())
         # Without it the service would go on under old models and halts: its failure ends the service.
         follow.add_done_callback(lambda _: self._ctx.stopping.set())
         try:
@@ -125,224 +112,209 @@ class DecisionHost:
                 follow.result()
             follow.cancel()
             await asyncio.gather(follow, return_exceptions=True)
+            self._compute.close()
 
     async def _session(self) -> None:
         topics = (self._input, *self._outputs, self._snapshots.topic)
         async with asyncio.timeout(CLIENT_TIMEOUT_S):
             self._log_age.created(await ensure_topics(self._settings, topics))
-        self._lanes, self._said = {}, None
-        self._owner = PartitionOwner(self._settings, self._name, (self._input,), self._gained, self._lost)
+        self._lanes: dict[int, DecisionLane] = {}
+        self._metrics.begin()
+        self._working = asyncio.Lock()
+        # One batch is decided and written while the next one is collected.
+        self._batches: asyncio.Queue[_Batch] = asyncio.Queue(maxsize=1)
+        self._owner = PartitionOwner(
+            self._settings, self._name, (self._input,), self._lane_of, self._left, self._sessions.owns
+        )
         clean = False
         try:
             await self._owner.start()
-            await self._loop()
+            async with asyncio.TaskGroup() as tasks:
+                working = [tasks.create_task(work()) for work in (self._collect, self._decide, self._owner.failed)]
+                await self._ctx.stopping.wait()
+                working[0].cancel()
+                await self._owner.give_up()
+                for task in working:
+                    task.cancel()
             clean = True
         finally:
-            lanes = list(self._lanes.values())
-            self._log_age.remember({tp(self._settings, self._input, lane.partition): lane.offset for lane in lanes})
-            await asyncio.gather(self._owner.stop(lost=not clean), *(close_producer(lane.producer) for lane in lanes))
+            read = {tp(self._settings, self._input, lane.partition): lane.offset for lane in self._lanes.values()}
+            self._log_age.remember(read)
+            await self._owner.abandon()
+            await self._owner.stop(lost=not clean)
 
-    async def _follow_context(self) -> None:
-        """Load what a new context names off the hot path; it holds from the next micro-batch on."""
-        refused = b""
+    async def _collect(self) -> None:
         while True:
-            await self._ctx.clock.sleep(CONTEXT_EVERY_S)
-            context = await self._scorer.context()
-            if context in (self._context, refused):
-                continue
-            try:
-                await self._scorer.prepare(context)
-            except TapelabError as error:
-                refused = context
-                self._ctx.log.error(f"staying with the models in use: {error}")
-                continue
-            self._context = context
+            batch = await self._batch()
+            if batch:
+                await self._batches.put(batch)
 
-    async def _loop(self) -> None:
-        while not self._ctx.stopping.is_set():
-            self._say_ready()
-            generation = self._owner.generation
-            batch = await self._collect()
-            if self._owner.failure is not None:
-                raise self._owner.failure
-            async with self._owner.lock:
-                if self._owner.generation != generation:
-                    # Read before or after the new lanes' seeks, nobody knows: read it again.
-                    for owned in self._lanes.values():
-                        self._owner.return_to(owned.partition, {self._input: owned.offset})
-                    continue
-                work: list[tuple[_Lane, list[Record]]] = []
-                for partition, records in sorted(batch.items()):
-                    lane = self._lanes.get(partition)
-                    fresh = [r for r in records if lane is not None and r.offset >= lane.offset]
-                    if lane is not None and fresh:
-                        work.append((lane, fresh))
-                if work:
-                    await self._work(work)
-
-    async def _collect(self) -> dict[int, list[Record]]:
+    async def _batch(self) -> _Batch:
         """Records of one micro-batch: a window that opens with its first record, or a full batch."""
         clock = self._ctx.clock
-        batch: dict[int, list[Record]] = {}
+        batch: _Batch = {}
         count, opened, deadline = 0, 0, 0
-        while not self._ctx.stopping.is_set() and count < MAX_RECORDS:
-            left_ms = (deadline - clock.monotonic_ns()) // 1_000_000 if deadline else 200
+        while count < MAX_RECORDS:
+            left_ms = (deadline - clock.monotonic_ns()) // 1_000_000 if deadline else IDLE_MS
             if deadline and left_ms <= 0:
                 break
-            got = await self._owner.consumer.getmany(timeout_ms=int(left_ms), max_records=MAX_RECORDS - count)
+            got = await self._owner.read(MAX_RECORDS - count, int(left_ms))
             for where, messages in got.items():
-                batch.setdefault(where.partition, []).extend(to_records(self._settings, messages))
+                # Of this ownership of the partition: should it go and come back, its new lane reads them again.
+                lane = self._lanes[where.partition]
+                batch.setdefault(lane, []).extend(to_records(self._settings, messages))
                 count += len(messages)
             if not got and not deadline:
                 break
-            if not deadline:
+            if not deadline and got:
                 opened = clock.monotonic_ns()
                 deadline = opened + self._batch_ms * 1_000_000
         if deadline:
             self._metrics.window.observe((clock.monotonic_ns() - opened) / 1e9)
         return batch
 
-    async def _work(self, work: Sequence[tuple[_Lane, list[Record]]]) -> None:
+    async def _decide(self) -> None:
+        while True:
+            batch = await self._batches.get()
+            async with self._working:
+                work = [(lane, records) for lane, records in batch.items() if not lane.finishing.is_set()]
+                if work:
+                    await self._work(sorted(work, key=lambda one: one[0].partition))
+
+    async def _work(self, work: Sequence[tuple[DecisionLane, list[Record]]]) -> None:
         started = self._ctx.clock.monotonic_ns()
-        context = self._context
+        decided = await self._compute.run(self._decided, work, self._context.current)
+        async with asyncio.TaskGroup() as tasks:
+            for one in decided:
+                tasks.create_task(self._write(one))
+        self._metrics.batch.observe((self._ctx.clock.monotonic_ns() - started) / 1e9)
+
+    def _decided(self, work: Sequence[tuple[DecisionLane, list[Record]]], context: bytes) -> list[Decided]:
+        """In the computing thread: all partitions' vectors are scored with one call."""
         before = [lane.stage.snapshot() for lane, _ in work]
         admitted = [lane.stage.admit(records) for lane, records in work]
         scores = self._scorer.score(context, admitted)
+        decided = []
         for (lane, records), state, vectors, score in zip(work, before, admitted, scores, strict=True):
-            step = lane.stage.decide(vectors, score, context)
-            end = records[-1].offset + 1
+            made = lane.writer.prepare(records, lane.stage.decide(vectors, score, context))
             snapshot = Snapshot(
                 offsets={self._input: lane.offset},
-                batch_end={self._input: end},
+                batch_end={self._input: records[-1].offset + 1},
                 output_ends=dict(lane.writer.output_ends),
                 state=state,
                 context=context,
                 number=lane.number,
             )
-            await self._write(lane, records, step, snapshot, end)
-            lane.number += 1
-            lane.offset = end
-            lane.halted.update(step)
-            highwater = self._owner.consumer.highwater(tp(self._settings, self._input, lane.partition))
-            self._metrics.lag(lane.partition, max(0, (highwater or 0) - end))
-            self._metrics.snapshot(lane.partition, len(state), (self._ctx.clock.monotonic_ns() - started) / 1e9)
-        self._metrics.batch.observe((self._ctx.clock.monotonic_ns() - started) / 1e9)
+            decided.append(Decided(lane, records, snapshot, made))
+        return decided
 
-    async def _write(self, lane: _Lane, records: Sequence[Record], step: Any, snapshot: Snapshot, end: int) -> None:
+    async def _write(self, decided: Decided, *, state: bool = True) -> None:
+        started = self._ctx.clock.monotonic_ns()
+        lane, end = decided.lane, decided.records[-1].offset + 1
         where = tp(self._settings, self._input, lane.partition)
         if self._transactions:
-            # Not the client's context manager: on a failure it aborts, which waits for a broker that may be gone.
-            # Whoever owns the partition next fences this producer, and that aborts what it left open.
-            async with asyncio.timeout(CLIENT_TIMEOUT_S):
-                await lane.producer.begin_transaction()
-                await self._snapshots.write(lane.producer, lane.partition, snapshot)
-                futures = await lane.writer.write(lane.producer, records, step)
-                await lane.producer.send_offsets_to_transaction(
-                    {where: end}, qualified(self._settings.namespace, self._name)
-                )
-                await lane.producer.commit_transaction()
-            await lane.writer.acknowledged(futures)
-            return
-        await (await self._snapshots.write(lane.producer, lane.partition, snapshot))
-        await lane.writer.acknowledged(await lane.writer.write(lane.producer, records, step))
-        await self._owner.commit({where: end})
+            try:
+                group = qualified(self._settings.namespace, self._name)
+                await lane.write_transaction(decided, where, group, state=state)
+            except ProducerFenced as error:
+                raise self._fenced(lane.partition) from error
+        else:
+            await lane.write_in_order(decided, state=state)
+            await self._owner.commit({where: end})
+        lane.number += 1
+        lane.offset = end
+        lane.halted.update(decided.records, decided.made.step)
+        self._metrics.lag(lane.partition, max(0, (self._owner.consumer.highwater(where) or 0) - end))
+        took_ns = self._ctx.clock.monotonic_ns() - started
+        if state:
+            self._metrics.snapshot(lane.partition, len(decided.snapshot.state), took_ns / 1e9)
+        if self._ctx.tracing is not None:
+            ended_ns = self._ctx.clock.now_ns()
+            self._ctx.tracing.step(self._name, decided.records, decided.made.step, ended_ns - took_ns, ended_ns)
 
-    def _say_ready(self) -> None:
-        """Once per change: ready when it is settled what this replica owns and all of it is recovered."""
-        state = sorted(self._lanes) if self._owner.settled else None
-        if state != self._said:
-            self._said = state
-            self._sessions.owns(state)
+    def _fenced(self, partition: int) -> TapelabError:
+        """What to do when another process has taken a partition over.
 
-    async def _gained(self, partitions: Sequence[int]) -> None:
+        A group settles who owns it: this process asks it again. By hand nobody does, and to take the partition
+        back would only make the two fence each other for ever.
+        """
+        by_hand = bool(owned_partitions(self._settings))
+        return (RecoveryError if by_hand else Unavailable)(
+            f"partition {partition} of {self._name} belongs to another process now",
+            expected="to be the only one that writes its decisions",
+            actual="a newer producer of the same name, or a transaction that took longer than a minute",
+            remedy="let no two processes name a partition in TAPELAB_OWNED_PARTITIONS"
+            if by_hand
+            else "nothing is lost; the group is asked again",
+        )
+
+    async def _lane_of(self, partition: int) -> None:
+        """The life of a lane: fence, recover, be worked on, be gone."""
         started = self._ctx.clock.monotonic_ns()
-        if not partitions:
-            return
+        # Fence first: a zombie's open transaction is aborted before anything is read.
+        name = qualified(self._settings.namespace, f"{self._name}/{partition}")
+        producer = new_producer(self._settings, transactional_id=name)
+        try:
+            self._ctx.recovering([partition])
+            try:
+                async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                    await producer.start()
+                lane, behind = await self._recover(partition, producer)
+            finally:
+                self._ctx.recovered([partition])
+            took = (self._ctx.clock.monotonic_ns() - started) / 1e9
+            self._metrics.recovered(partition, took, behind)
+            fields = {"partition": partition, "offset": lane.offset, "recovery_s": round(took, 3), "behind": behind}
+            self._ctx.log.info("partition gained", extra={"fields": fields})
+            self._lanes[partition] = lane
+            self._owner.recovered(partition, lane.finishing.set)
+            await lane.finishing.wait()
+            async with self._working:  # a batch that has begun is written
+                del self._lanes[partition]
+                self._metrics.lost(partition)
+        finally:
+            await close_producer(producer)
+
+    async def _left(self, partitions: Sequence[int]) -> None:
+        """Offsets are committed with each batch, so there is nothing left to do."""
+
+    async def _recover(self, partition: int, producer: AIOKafkaProducer) -> tuple[DecisionLane, int]:
+        """The lane, and how many records it is behind the log's end."""
         helper = new_consumer(self._settings)
         try:
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
                 await helper.start()
             topics = (self._input, *self._outputs, self._snapshots.topic)
-            for partition in partitions:
-                # Fence first: a zombie's open transaction is aborted before anything is read.
-                producer = new_producer(
-                    self._settings,
-                    transactional_id=qualified(self._settings.namespace, f"{self._name}/{partition}"),
-                )
-                try:
-                    async with asyncio.timeout(CLIENT_TIMEOUT_S):
-                        await producer.start()
-                    helper.assign([tp(self._settings, t, partition) for t in topics])
-                    self._lanes[partition] = await self._recover(helper, partition, producer)
-                except BaseException:
-                    await close_producer(producer)
-                    raise
+            helper.assign([tp(self._settings, topic, partition) for topic in topics])
+            where = tp(self._settings, self._input, partition)
+            snapshot = await self._snapshots.last_decided(helper, partition, self._ctx.log)
+            await self._log_age.check(helper, (self._input,), partition)
+            writer = StepWriter(self._name, self._settings, self._ctx.clock, self._metrics, partition)
+            writer.adopted, writer.output_ends = await read_adopted(
+                self._compute,
+                helper,
+                self._settings,
+                self._name,
+                self._outputs,
+                partition,
+                {} if snapshot is None else snapshot.output_ends,
+            )
+            halted = HaltedSymbols(partition, self._metrics, self._ctx.log)
+            lane = DecisionLane(partition, self._factory(partition), writer, halted, producer, self._snapshots)
+            if snapshot is None:
+                lane.offset = (await self._owner.seek(helper, partition, None))[self._input]
+                return lane, await records_behind(helper, {where: lane.offset})
+            end = snapshot.batch_end[self._input]
+            lane.offset, lane.number = snapshot.offsets[self._input], snapshot.number
+            await self._owner.seek(helper, partition, {self._input: end})
+            behind = await records_behind(helper, {where: end})
+            records = await read_range(helper, self._settings, self._input, partition, lane.offset, end)
         finally:
             await close_consumer(helper)
-        took = (self._ctx.clock.monotonic_ns() - started) / 1e9
-        self._metrics.recovery.set(took)
-        offsets = {p: self._lanes[p].offset for p in partitions}
-        self._ctx.log.info(
-            "partitions gained",
-            extra={"fields": {"partitions": list(partitions), "offsets": offsets, "recovery_s": round(took, 3)}},
-        )
-
-    async def _recover(self, helper: AIOKafkaConsumer, partition: int, producer: AIOKafkaProducer) -> _Lane:
-        snapshot = await self._newest(helper, partition)
-        await self._log_age.check(helper, (self._input,), partition)
-        stage = self._factory(partition)
-        writer = StepWriter(self._name, self._settings, self._ctx.clock, self._metrics, partition)
-        halted = HaltedSymbols(partition, self._metrics, self._ctx.log)
-        since = {} if snapshot is None else snapshot.output_ends
-        writer.adopted, writer.output_ends = await read_adopted(
-            helper, self._settings, self._name, self._outputs, partition, since
-        )
-        if snapshot is None:
-            offsets = await self._owner.seek(helper, partition, None)
-            return _Lane(partition, stage, writer, halted, producer, offsets[self._input])
-        stage.restore(snapshot.state)
-        await self._owner.seek(helper, partition, snapshot.offsets)
-        lane = _Lane(partition, stage, writer, halted, producer, snapshot.offsets[self._input])
-        lane.number = snapshot.number + 1
-        end = snapshot.batch_end[self._input]
-        records = await read_range(helper, self._settings, self._input, partition, lane.offset, end)
+        await self._compute.run(lane.stage.restore, snapshot.state)
         if records:
             await self._scorer.prepare(snapshot.context)
-            vectors = stage.admit(records)
-            step = stage.decide(vectors, self._scorer.score(snapshot.context, [vectors])[0], snapshot.context)
-            async with asyncio.timeout(CLIENT_TIMEOUT_S):
-                if self._transactions:
-                    await producer.begin_transaction()
-                futures = await writer.write(producer, records, step)
-                if self._transactions:
-                    await producer.commit_transaction()
-            await writer.acknowledged(futures)
-            lane.halted.update(step)
-        lane.offset = end
-        self._owner.consumer.seek(tp(self._settings, self._input, partition), end)
-        return lane
-
-    async def _newest(self, helper: AIOKafkaConsumer, partition: int) -> Snapshot | None:
-        """The state record of the last batch.
-
-        Raises:
-            RecoveryError: it cannot be read. Without it nobody knows under which models and halts the signals
-                after it were decided, so no older one will do.
-        """
-        found, unreadable = await self._snapshots.candidates(helper, partition)
-        for one in unreadable:
-            if not found or one.offset > found[0].offset:
-                raise RecoveryError(
-                    "the state of the last decisions cannot be read",
-                    expected="the record that says under which models and halts they were made",
-                    actual=one.message,
-                    remedy="go back to the release that wrote it, or start under a new TAPELAB_NAMESPACE",
-                )
-            self._ctx.log.warning(f"not needed, a newer one is there: {one.message}")
-        return found[0].snapshot if found else None
-
-    async def _lost(self, partitions: Sequence[int]) -> None:
-        for partition in partitions:
-            lane = self._lanes.pop(partition, None)
-            if lane is not None:
-                await close_producer(lane.producer)
+            for again in await self._compute.run(self._decided, [(lane, records)], snapshot.context):
+                await self._write(again, state=False)
+        lane.offset, lane.number = end, snapshot.number + 1
+        return lane, behind

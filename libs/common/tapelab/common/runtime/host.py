@@ -3,51 +3,48 @@
 Outputs are acknowledged before input offsets are committed; a crash can only make the stage compute the
 same records again, and what the output log holds already is not written twice. Recovery is the newest
 snapshot, a seek to its offset, and a replay; it begins every session with the broker, so an outage ends in
-the same way as a restart of the process.
+the same way as a restart of the process. Partitions are lanes: one that waits for its outputs holds up no
+other, and is read no further until it has room.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tapelab.common.errors import RecoveryError
 from tapelab.common.runtime.adoption import read_adopted
 from tapelab.common.runtime.capabilities import say_what_lacks
 from tapelab.common.runtime.closing import close_consumer, close_producer
+from tapelab.common.runtime.compute import Compute
 from tapelab.common.runtime.halted import HaltedSymbols
-from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S, ensure_topics, new_consumer, new_producer, to_records, tp
+from tapelab.common.runtime.kafka import (
+    CLIENT_TIMEOUT_S,
+    ensure_topics,
+    new_consumer,
+    new_producer,
+    records_behind,
+    to_records,
+    tp,
+)
+from tapelab.common.runtime.lane import Lane
 from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.partitions import PartitionOwner
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.runtime.sessions import Sessions
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
-from tapelab.common.runtime.stage import Record, Stage
+from tapelab.common.runtime.stage import Stage
 from tapelab.common.runtime.writer import StepWriter
 from tapelab.common.topics import DLQ_SUFFIX
 
-SNAPSHOT_EVERY_S: Final = 15.0
 COMMIT_EVERY_S: Final = 1.0
-MAX_RECORDS: Final = 2000
-
-
-class _Lane:
-    """One partition at work."""
-
-    def __init__(
-        self, partition: int, stage: Stage, writer: StepWriter, halted: HaltedSymbols, offsets: dict[str, int]
-    ) -> None:
-        self.partition = partition
-        self.stage = stage
-        self.writer = writer
-        self.halted = halted
-        self.offsets = offsets
-        self.number = 0
-        self.dirty = False  # progressed since the last snapshot
+#: Records between two turns of the event loop while reading.
+FETCH_RECORDS: Final = 2000
+IDLE_MS: Final = 200
 
 
 class Host:
@@ -75,14 +72,11 @@ class Host:
         self._factory = stage_factory
         self._ctx = ctx
         self._settings = ctx.settings
-        self._metrics = StageMetrics(stage_name, ctx.registry)
+        self._metrics = StageMetrics(stage_name, ctx.registry, ctx.clock)
         self._snapshots = SnapshotStore(stage_name, ctx.settings)
+        self._compute = Compute(stage_name)
         self._sessions = Sessions(ctx, self._session)
         self._log_age = LogAge(ctx.settings, ctx.log)
-        self._lanes: dict[int, _Lane] = {}
-        self._committed_ns = 0
-        self._snapshot_ns = 0
-        self._said: list[int] | None = None
 
     async def run(self) -> None:
         """Work until ``ctx.stopping`` is set.
@@ -91,125 +85,122 @@ class Host:
             RecoveryError: the state cannot be continued from.
         """
         say_what_lacks(self._settings, self._ctx.log)
-        await self._sessions.run()
+        try:
+            await self._sessions.run()
+        finally:
+            self._compute.close()
 
     async def _session(self) -> None:
         topics = (*self._inputs, *self._outputs, self._snapshots.topic)
         async with asyncio.timeout(CLIENT_TIMEOUT_S):
             self._log_age.created(await ensure_topics(self._settings, topics))
-        self._lanes, self._said = {}, None
+        self._lanes: dict[int, Lane] = {}
+        self._metrics.begin()
         self._producer = new_producer(self._settings)
-        self._owner = PartitionOwner(self._settings, self._name, self._inputs, self._gained, self._lost)
+        self._owner = PartitionOwner(
+            self._settings, self._name, self._inputs, self._lane_of, self._left, self._sessions.owns
+        )
         clean = False
         try:
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
                 await self._producer.start()
             await self._owner.start()
-            await self._loop()
+            async with asyncio.TaskGroup() as tasks:
+                working = [tasks.create_task(work()) for work in (self._fetch, self._tick, self._owner.failed)]
+                await self._ctx.stopping.wait()
+                for task in working:
+                    task.cancel()
+            await self._owner.give_up()
             clean = True
         finally:
-            self._log_age.remember(
-                {tp(self._settings, t, x.partition): o for x in self._lanes.values() for t, o in x.offsets.items()}
-            )
+            await self._owner.abandon()
+            self._log_age.remember(self._offsets())
             await asyncio.gather(self._owner.stop(lost=not clean), close_producer(self._producer))
 
-    async def _loop(self) -> None:
-        clock = self._ctx.clock
-        self._snapshot_ns = self._committed_ns = clock.monotonic_ns()
-        while not self._ctx.stopping.is_set():
-            self._say_ready()
-            generation = self._owner.generation
-            got = await self._owner.consumer.getmany(timeout_ms=200, max_records=MAX_RECORDS)
-            if self._owner.failure is not None:
-                raise self._owner.failure
-            async with self._owner.lock:
-                if self._owner.generation != generation:
-                    # Read before or after the new lanes' seeks, nobody knows: read it again.
-                    for owned in self._lanes.values():
-                        self._owner.return_to(owned.partition, owned.offsets)
+    async def _fetch(self) -> None:
+        """Hand what is read to the lanes, and stop reading for those that have enough to do."""
+        while True:
+            got = await self._owner.read(FETCH_RECORDS, IDLE_MS)
+            for where, messages in got.items():
+                lane = self._lanes.get(where.partition)
+                if lane is None:
                     continue
-                for where, messages in got.items():
-                    lane = self._lanes.get(where.partition)
-                    if lane is not None:
-                        await self._work(lane, to_records(self._settings, messages))
-                now_ns = clock.monotonic_ns()
-                if now_ns - self._committed_ns >= COMMIT_EVERY_S * 1e9:
-                    self._committed_ns = now_ns
-                    await self._commit(self._lanes.values())
-                if now_ns - self._snapshot_ns >= SNAPSHOT_EVERY_S * 1e9:
-                    self._snapshot_ns = now_ns
-                    for lane in self._lanes.values():
-                        await self._snapshot(lane)
-        async with self._owner.lock:
+                lane.put(to_records(self._settings, messages))
+                if lane.inbox.full:
+                    self._owner.pause(where.partition)
+            await asyncio.sleep(0)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._ctx.clock.sleep(COMMIT_EVERY_S)
+            await self._commit()
             for lane in self._lanes.values():
-                await self._snapshot(lane)
-            await self._commit(self._lanes.values())
+                behind = 0
+                for topic, offset in lane.offsets.items():
+                    highwater = self._owner.consumer.highwater(tp(self._settings, topic, lane.partition))
+                    behind += max(0, (highwater or 0) - offset)
+                self._metrics.lag(lane.partition, behind)
+            inboxes = [lane.inbox for lane in self._lanes.values()]
+            self._metrics.waiting(sum(inbox.paused for inbox in inboxes), sum(inbox.bytes for inbox in inboxes))
 
-    async def _work(self, lane: _Lane, records: list[Record]) -> None:
-        # A rebalance may hand out a partition again with records of before its seek still on the way.
-        records = [r for r in records if r.offset >= lane.offsets[r.topic]]
-        if not records:
-            return
+    async def _lane_of(self, partition: int) -> None:
+        """The life of a lane: recover, work, be gone."""
         started = self._ctx.clock.monotonic_ns()
-        step = lane.stage.process(records)
-        futures = await lane.writer.write(self._producer, records, step)
-        await lane.writer.acknowledged(futures)
-        for record in records:
-            lane.offsets[record.topic] = record.offset + 1
-        lane.dirty = True
-        lane.halted.update(step)
-        for topic in self._inputs:
-            highwater = self._owner.consumer.highwater(tp(self._settings, topic, lane.partition))
-            self._metrics.lag(lane.partition, max(0, (highwater or 0) - lane.offsets[topic]))
-        self._metrics.batch.observe((self._ctx.clock.monotonic_ns() - started) / 1e9)
+        self._ctx.recovering([partition])
+        try:
+            lane, behind = await self._recover(partition)
+        finally:
+            self._ctx.recovered([partition])
+        took = (self._ctx.clock.monotonic_ns() - started) / 1e9
+        self._metrics.recovered(partition, took, behind)
+        fields = {"partition": partition, "offsets": lane.offsets, "recovery_s": round(took, 3), "behind": behind}
+        self._ctx.log.info("partition gained", extra={"fields": fields})
+        self._lanes[partition] = lane
+        self._owner.recovered(partition, lane.finish)
+        await lane.run()
 
-    def _say_ready(self) -> None:
-        """Once per change: ready when it is settled what this replica owns and all of it is recovered."""
-        state = sorted(self._lanes) if self._owner.settled else None
-        if state != self._said:
-            self._said = state
-            self._sessions.owns(state)
+    async def _left(self, partitions: Sequence[int]) -> None:
+        """Lanes have ended and their partitions are about to go to others."""
+        await self._commit()
+        for partition in partitions:
+            self._lanes.pop(partition, None)
+            self._metrics.lost(partition)
 
-    async def _gained(self, partitions: Sequence[int]) -> None:
-        started = self._ctx.clock.monotonic_ns()
-        if not partitions:
-            return
+    async def _recover(self, partition: int) -> tuple[Lane, int]:
+        """The lane, and how many records it is behind the log's end."""
         helper = new_consumer(self._settings)
         try:
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
                 await helper.start()
             topics = (*self._inputs, *self._outputs, self._snapshots.topic)
-            helper.assign([tp(self._settings, t, p) for t in topics for p in partitions])
-            for partition in partitions:
-                self._lanes[partition] = await self._recover(helper, partition)
+            helper.assign([tp(self._settings, topic, partition) for topic in topics])
+            snapshot, stage = await self._restored(helper, partition)
+            offsets = await self._owner.seek(helper, partition, None if snapshot is None else snapshot.offsets)
+            await self._log_age.check(helper, self._inputs, partition)
+            writer = StepWriter(self._name, self._settings, self._ctx.clock, self._metrics, partition)
+            since = {} if snapshot is None else snapshot.output_ends
+            writer.adopted, writer.output_ends = await read_adopted(
+                self._compute, helper, self._settings, self._name, self._outputs, partition, since
+            )
+            positions = {tp(self._settings, topic, partition): offset for topic, offset in offsets.items()}
+            behind = await records_behind(helper, positions)
         finally:
             await close_consumer(helper)
-        took = (self._ctx.clock.monotonic_ns() - started) / 1e9
-        self._metrics.recovery.set(took)
-        self._ctx.log.info(
-            "partitions gained",
-            extra={
-                "fields": {
-                    "partitions": list(partitions),
-                    "offsets": {p: self._lanes[p].offsets for p in partitions},
-                    "recovery_s": round(took, 3),
-                }
-            },
+        lane = Lane(
+            partition,
+            stage,
+            writer,
+            HaltedSymbols(partition, self._metrics, self._ctx.log),
+            offsets,
+            0 if snapshot is None else snapshot.number + 1,
+            ctx=self._ctx,
+            compute=self._compute,
+            metrics=self._metrics,
+            snapshots=self._snapshots,
+            producer=self._producer,
+            on_room=lambda: self._owner.resume(partition),
         )
-
-    async def _recover(self, helper: AIOKafkaConsumer, partition: int) -> _Lane:
-        snapshot, stage = await self._restored(helper, partition)
-        offsets = await self._owner.seek(helper, partition, None if snapshot is None else snapshot.offsets)
-        await self._log_age.check(helper, self._inputs, partition)
-        writer = StepWriter(self._name, self._settings, self._ctx.clock, self._metrics, partition)
-        since = {} if snapshot is None else snapshot.output_ends
-        writer.adopted, writer.output_ends = await read_adopted(
-            helper, self._settings, self._name, self._outputs, partition, since
-        )
-        halted = HaltedSymbols(partition, self._metrics, self._ctx.log)
-        lane = _Lane(partition, stage, writer, halted, offsets)
-        lane.number = 0 if snapshot is None else snapshot.number + 1
-        return lane
+        return lane, behind
 
     async def _restored(self, helper: AIOKafkaConsumer, partition: int) -> tuple[Snapshot | None, Stage]:
         """The stage as of the snapshot that reaches furthest of those it can continue from."""
@@ -218,7 +209,7 @@ class Host:
         for snapshot, _ in found:
             stage = self._factory(partition)
             try:
-                stage.restore(snapshot.state)
+                await self._compute.run(stage.restore, snapshot.state)
             except RecoveryError as error:
                 # Another configuration: its lineages are new, so they are computed from the log's start;
                 # whatever has not changed is found in the output and not written again.
@@ -231,30 +222,12 @@ class Host:
             self._ctx.log.warning(f"partition {partition} starts from the log's start: {problem}")
         return None, self._factory(partition)
 
-    async def _lost(self, partitions: Sequence[int]) -> None:
-        for partition in partitions:
-            lane = self._lanes.pop(partition, None)
-            if lane is not None:
-                await self._snapshot(lane)
-                await self._commit([lane])
-
-    async def _snapshot(self, lane: _Lane) -> None:
-        if not lane.dirty:
-            return
-        started_ns = self._ctx.clock.monotonic_ns()
-        state = lane.stage.snapshot()
-        snapshot = Snapshot(
-            offsets=dict(lane.offsets), output_ends=dict(lane.writer.output_ends), state=state, number=lane.number
-        )
-        await (await self._snapshots.write(self._producer, lane.partition, snapshot))
-        lane.number += 1
-        lane.dirty = False
-        self._metrics.snapshot(lane.partition, len(state), (self._ctx.clock.monotonic_ns() - started_ns) / 1e9)
-
-    async def _commit(self, lanes: Iterable[_Lane]) -> None:
-        offsets = {
+    def _offsets(self) -> dict[TopicPartition, int]:
+        return {
             tp(self._settings, topic, lane.partition): offset
-            for lane in lanes
+            for lane in self._lanes.values()
             for topic, offset in lane.offsets.items()
         }
-        await self._owner.commit(offsets)
+
+    async def _commit(self) -> None:
+        await self._owner.commit(self._offsets())

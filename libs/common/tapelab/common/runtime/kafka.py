@@ -7,7 +7,7 @@ readers drop what they see twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -32,6 +32,9 @@ REQUEST_TIMEOUT_MS: Final = 12_000
 SESSION_MS: Final = 10_000
 #: How long starting a client or having a step's outputs acknowledged may take before the broker counts as lost.
 CLIENT_TIMEOUT_S: Final = 30.0
+
+
+_PIECE: Final = 2000
 
 
 class Unavailable(TapelabError):
@@ -66,10 +69,8 @@ def new_consumer(settings: CommonSettings, *, group: str | None = None) -> AIOKa
     return AIOKafkaConsumer(
         bootstrap_servers=settings.broker,
         enable_auto_commit=False,
-        # A group hands a partition out before its snapshot is found, and the client looks for a position at
-        # once; the host seeks to the snapshot's and drops what was read before. Elsewhere a lost position is
-        # an error.
-        auto_offset_reset="none" if group is None else "earliest",
+        # Positions come from snapshots alone: a lost one is an error, never a jump.
+        auto_offset_reset="none",
         isolation_level="read_committed" if able.transactions else "read_uncommitted",
         fetch_max_wait_ms=able.fetch_wait_ms,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
@@ -147,10 +148,23 @@ async def log_end(consumer: AIOKafkaConsumer, settings: CommonSettings, where: T
     return end
 
 
+async def records_behind(consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]) -> int:
+    """How many records lie between some positions and the logs' ends; on the embedded broker, at least so many."""
+    ends = await consumer.end_offsets(list(positions))
+    return sum(max(0, int(ends[where]) - position) for where, position in positions.items())
+
+
 async def read_range(
     consumer: AIOKafkaConsumer, settings: CommonSettings, topic: str, partition: int, first: int, end: int
 ) -> list[Record]:
-    """Records ``first <= offset < end`` of one partition.
+    """Records ``first <= offset < end`` of one partition, as :func:`read_pieces` gives them."""
+    return [r async for piece in read_pieces(consumer, settings, topic, partition, first, end) for r in piece]
+
+
+async def read_pieces(
+    consumer: AIOKafkaConsumer, settings: CommonSettings, topic: str, partition: int, first: int, end: int
+) -> AsyncIterator[list[Record]]:
+    """Records ``first <= offset < end`` of one partition, a bounded piece at a time.
 
     ``end`` is the log's end or an offset below it; control records and compacted offsets are skipped.
     The consumer must be assigned to the partition and is left at ``end``.
@@ -159,14 +173,14 @@ async def read_range(
         Unavailable: the broker returned nothing for 15 s.
     """
     where = tp(settings, topic, partition)
-    records: list[Record] = []
     if first >= end:
-        return records
+        return
     consumer.seek(where, first)
     silent = 0
     while (position := await consumer.position(where)) < end:
-        got = (await consumer.getmany(where, timeout_ms=500)).get(where, [])
-        records += [r for r in to_records(settings, got) if r.offset < end]
+        got = (await consumer.getmany(where, timeout_ms=500, max_records=_PIECE)).get(where, [])
+        if got:
+            yield [r for r in to_records(settings, got) if r.offset < end]
         silent = 0 if got or await consumer.position(where) > position else silent + 1
         if silent >= 30:
             raise Unavailable(
@@ -175,7 +189,6 @@ async def read_range(
                 actual=f"nothing after offset {position} for 15 s",
                 remedy="look at the broker's log",
             )
-    return records
 
 
 async def create_topics(settings: CommonSettings, specs: Sequence[TopicSpec]) -> list[str]:

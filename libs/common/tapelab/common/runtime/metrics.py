@@ -56,7 +56,7 @@ def hop_histogram(stage: str, registry: CollectorRegistry) -> Distribution:
 class StageMetrics:
     """Metrics of one stage.
 
-    The host calls :meth:`gained` and :meth:`lost` as partitions come and go, and :meth:`step` for every step.
+    The host calls :meth:`recovered` and :meth:`lost` as partitions come and go, and :meth:`step` for every step.
     """
 
     def __init__(self, stage: str, registry: CollectorRegistry, clock: Clock | None = None) -> None:
@@ -69,15 +69,15 @@ class StageMetrics:
         def histogram(name: str, text: str, bounds: tuple[float, ...] = _SECONDS) -> Distribution:
             return FastHistogram(f"tapelab_{name}", text, ("stage",), bounds=bounds, registry=registry).labels(stage)
 
-        self._stage = stage
-        self._clock: Clock = clock or SystemClock()
+        self.stage = stage
+        self.clock: Clock = clock or SystemClock()
         self.records = counter("records_in", "Records read.").labels(stage)
         self.outputs = counter("records_out", "Records produced by the step.").labels(stage)
         self.seen = counter("records_seen", "Records dropped as seen before.").labels(stage)
         self.gaps = counter("gaps", "Gaps that a dead letter explains.").labels(stage)
         self.refused = counter("records_halted", "Records of symbols that are halted.").labels(stage)
         self.dead = counter("records_dead", "Records sent to the dead-letter topic.").labels(stage)
-        self.adopted = counter("records_adopted", "Outputs found in the log after a restart.").labels(stage)
+        self._adopted = counter("records_adopted", "Outputs found in the log after a restart.").labels(stage)
         self._events = counter("stage_events", "What the step counted, by kind.", "kind")
         self._halted = gauge("halted_symbols", "Symbols the stage has halted.", "partition")
         self._lag = gauge("lag_records", "Records not yet read.", "partition")
@@ -89,8 +89,9 @@ class StageMetrics:
             "snapshot_age_seconds", "Age of the oldest change in no snapshot; 0 where none is.", "partition"
         )
         self._size = gauge("snapshot_bytes", "Size of the last snapshot.", "partition")
+        self._skipped = counter("snapshots_skipped", "Snapshots too large to be written.").labels(stage)
         self._snapshot_s = histogram("snapshot_seconds", "Time a snapshot took, acknowledgement included.")
-        self.recovery = gauge("recovery_seconds", "Time the last recovery took.").labels(stage)
+        self._recovery = gauge("recovery_seconds", "Time the last recovery took.").labels(stage)
         self._recoveries = counter("recoveries", "Recoveries of partitions.").labels(stage)
         self._replayed = counter("replayed_records", "Records between snapshot and log end at recovery.").labels(stage)
         self._paused = gauge("paused_partitions", "Partitions that wait for a slow output.").labels(stage)
@@ -108,26 +109,37 @@ class StageMetrics:
     def gained(self, partition: int) -> None:
         """A partition is recovered: its snapshot holds all of its state so far."""
         self._unsaved_ns[partition] = None
-        self._age.labels(self._stage, str(partition)).set_function(lambda: self._age_s(partition))
+        self._age.labels(self.stage, str(partition)).set_function(lambda: self._age_s(partition))
+
+    def begin(self) -> None:
+        """A session with the broker begins: nothing is owned."""
+        for partition in list(self._unsaved_ns):
+            self.lost(partition)
 
     def lost(self, partition: int) -> None:
         """A partition is somebody else's: what was said of it no longer holds."""
         self._places.pop(partition, None)
         self._unsaved_ns.pop(partition, None)
         for gauge in (self._halted, self._lag, self._watermark, self._delay, self._age, self._size):
-            gauge.remove_by_labels({"stage": self._stage, "partition": str(partition)})
+            gauge.remove_by_labels({"stage": self.stage, "partition": str(partition)})
 
-    def recovered(self, took_s: float, replayed: int) -> None:
-        """Recovery is over."""
-        self.recovery.set(took_s)
+    def recovered(self, partition: int, took_s: float, replayed: int) -> None:
+        """A partition was recovered; ``replayed`` of its records lie between snapshot and log end."""
+        self.gained(partition)
         self._recoveries.inc()
+        self._recovery.set(took_s)
         self._replayed.inc(replayed)
 
     def snapshot(self, partition: int, n_bytes: int, took_s: float) -> None:
         """A snapshot was acknowledged."""
         self._unsaved_ns[partition] = None
-        self._size.labels(self._stage, str(partition)).set(n_bytes)
+        self._size.labels(self.stage, str(partition)).set(n_bytes)
         self._snapshot_s.observe(took_s)
+
+    def snapshot_skipped(self, partition: int, n_bytes: int) -> None:
+        """A snapshot was too large to be written."""
+        self._size.labels(self.stage, str(partition)).set(n_bytes)
+        self._skipped.inc()
 
     def step(self, records: Sequence[Record], step: Step, now_ns: int, adopted: int = 0) -> None:
         """Count one step whose outputs were published at ``now_ns``, apart from those found in the log."""
@@ -136,13 +148,15 @@ class StageMetrics:
             self.outputs.inc(len(step.outputs))
         if step.dead:
             self.dead.inc(len(step.dead))
+        if adopted:
+            self._adopted.inc(adopted)
         if step.counts:
             self._count(step.counts)
         if not records:
             return
         partition = records[-1].partition
         if self._unsaved_ns.get(partition) is None:
-            self._unsaved_ns[partition] = self._clock.monotonic_ns()
+            self._unsaved_ns[partition] = self.clock.monotonic_ns()
         watermark, delay = self._place(partition)
         at = stamps(records[-1].headers)
         if at[0] is not None:
@@ -155,11 +169,11 @@ class StageMetrics:
 
     def halted(self, partition: int, count: int) -> None:
         """Say how many symbols of a partition are halted."""
-        self._halted.labels(self._stage, str(partition)).set(count)
+        self._halted.labels(self.stage, str(partition)).set(count)
 
     def lag(self, partition: int, records: int) -> None:
         """Say how far a partition is behind."""
-        self._lag.labels(self._stage, str(partition)).set(records)
+        self._lag.labels(self.stage, str(partition)).set(records)
 
     def waiting(self, paused: int, in_flight_bytes: int) -> None:
         """Say how much waits for a slow output."""
@@ -168,7 +182,7 @@ class StageMetrics:
 
     def _age_s(self, partition: int) -> float:
         since_ns = self._unsaved_ns.get(partition)
-        return 0.0 if since_ns is None else (self._clock.monotonic_ns() - since_ns) / 1e9
+        return 0.0 if since_ns is None else (self.clock.monotonic_ns() - since_ns) / 1e9
 
     def _latencies(
         self, records: Sequence[Record], step: Step, now_ns: int, newest: tuple[int | None, int | None]
@@ -194,7 +208,7 @@ class StageMetrics:
         for kind, count in counts.items():
             child = self._kinds.get(kind)
             if child is None:
-                child = self._kinds[kind] = self._events.labels(self._stage, kind)
+                child = self._kinds[kind] = self._events.labels(self.stage, kind)
             child.inc(count)
             if kind.endswith("_dropped") or kind == "duplicates":
                 self.seen.inc(count)
@@ -206,6 +220,6 @@ class StageMetrics:
     def _place(self, partition: int) -> tuple[Gauge, Gauge]:
         place = self._places.get(partition)
         if place is None:
-            labels = (self._stage, str(partition))
+            labels = (self.stage, str(partition))
             place = self._places[partition] = (self._watermark.labels(*labels), self._delay.labels(*labels))
         return place

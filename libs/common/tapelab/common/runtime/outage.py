@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from tapelab.common.clock import Clock
+from tapelab.common.runtime.backoff import Backoff
 
-FIRST_PAUSE_S: Final = 0.1
+#: Shorter than a stop may take, as the pause is not cut short by one.
 LONGEST_PAUSE_S: Final = 5.0
 
 T = TypeVar("T")
-#: Told what is away and why (``None``: it is back); :meth:`ServiceContext.trouble` is one.
-Tell = Callable[[str, str | None], None]
 
 
-def _nobody(about: str, text: str | None) -> None:
-    """For callers without a readiness."""
+class Stopped(Exception):
+    """The service was told to stop while something that it needs is away."""
+
+
+class Readiness(Protocol):
+    """Who is told, such as a :class:`ServiceContext`; ``stopping`` ends the waiting."""
+
+    stopping: asyncio.Event
+
+    def waiting(self, dependency: str, why: str) -> None:
+        """It does not answer."""
+        ...
+
+    def answered(self, dependency: str) -> None:
+        """It answers (again)."""
+        ...
 
 
 class Outage:
     """One dependency of a service, and whether it is away.
 
     Args:
-        about: its name for people, such as ``broker``.
+        dependency: ``broker``, ``postgres`` or ``redis``.
         clock: waits between two attempts.
         log: is told once when the outage begins and once when it ends.
-        tell: told the same, for the readiness.
+        readiness: is told the same.
     """
 
-    def __init__(self, about: str, clock: Clock, log: logging.Logger, tell: Tell | None = None) -> None:
-        self._about = about
+    def __init__(self, dependency: str, clock: Clock, log: logging.Logger, readiness: Readiness | None = None) -> None:
+        self._dependency = dependency
         self._clock = clock
-        self._log = log
-        self._tell = tell or _nobody
+        self.log = log
+        self._readiness = readiness
         self._since_ns: int | None = None
-        self._pause_s = FIRST_PAUSE_S
+        self._backoff = Backoff(random.Random(dependency))
 
     @property
     def away(self) -> bool:
@@ -45,26 +60,33 @@ class Outage:
 
     def begin(self, why: BaseException | str) -> None:
         """It does not answer."""
+        text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
         if self._since_ns is None:
             self._since_ns = self._clock.monotonic_ns()
-            text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
-            self._log.warning(f"{self._about} is away ({text}); waiting for it")
-            self._tell(self._about, f"{self._about} is away: {text}")
+            self.log.warning(f"{self._dependency} is away, waiting for it: {text}")
+        if self._readiness is not None:
+            self._readiness.waiting(self._dependency, text)
 
     def over(self) -> None:
         """It answers."""
-        self._pause_s = FIRST_PAUSE_S
+        self._backoff.reset()
         if self._since_ns is not None:
             seconds = (self._clock.monotonic_ns() - self._since_ns) / 1e9
             self._since_ns = None
-            self._log.info(f"{self._about} is back", extra={"fields": {"away_s": round(seconds, 3)}})
-            self._tell(self._about, None)
+            self.log.info(f"{self._dependency} is back", extra={"fields": {"away_s": round(seconds, 3)}})
+        if self._readiness is not None:
+            self._readiness.answered(self._dependency)
 
     async def wait(self, why: BaseException | str) -> None:
-        """Pause before the next attempt: 0.1 s, twice as long each time, at most 5 s."""
+        """Pause before the next attempt: about 0.1 s, twice as long each time, at most 5 s.
+
+        Raises:
+            Stopped: the service was told to stop.
+        """
         self.begin(why)
-        pause_s, self._pause_s = self._pause_s, min(LONGEST_PAUSE_S, self._pause_s * 2)
-        await self._clock.sleep(pause_s)
+        if self._readiness is not None and self._readiness.stopping.is_set():
+            raise Stopped
+        await self._clock.sleep(min(LONGEST_PAUSE_S, self._backoff.next_s()))
 
     async def through(self, attempt: Callable[[], Awaitable[T]], is_away: Callable[[BaseException], bool]) -> T:
         """The result of an attempt that is repeated for as long as it fails because the dependency is away.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from tapelab.common.clock import Clock
+
+_NAMES: Final = {"broker": "the broker", "postgres": "PostgreSQL", "redis": "Redis"}
 
 
 class Readiness:
@@ -74,7 +76,7 @@ class Readiness:
         """One line for people: what it waits for, or what there is to add."""
         now_ns = self._clock.now_ns()
         said = [
-            f"waiting for {what} for {(now_ns - since_ns) / 1e9:.0f} s: {why}"
+            f"waiting for {_NAMES.get(what, what)} for {(now_ns - since_ns) / 1e9:.0f} s: {why}"
             for what, (since_ns, why) in sorted(self._waits.items())
         ]
         if self._recovering:

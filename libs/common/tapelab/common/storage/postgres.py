@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import logging
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +17,7 @@ from tapelab.common.errors import TapelabError
 _SCHEMA: Final = Path(__file__).with_name("schema.sql")
 # Any fixed number: services that start together must not create the same table twice.
 _SCHEMA_LOCK: Final = 7_409_001
+_CLOSE_S: Final = 3.0
 
 
 #: A statement that takes longer has no database behind it any more (a connection that was cut says nothing).
@@ -30,6 +34,9 @@ _AWAY: Final = (
 )
 
 
+_FILES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
+
+
 class DatabaseAway(TapelabError):
     """PostgreSQL does not answer now; trying again later may do."""
 
@@ -39,6 +46,8 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # The same class tells of wrong use; only these are a connection that has ended under the caller.
         return any(said in str(error) for said in ("connection is closed", "connection was closed", "released back"))
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _FILES):
+        return False  # a file of ours, not a connection
     return isinstance(error, (*_AWAY, DatabaseAway))
 
 
@@ -54,6 +63,8 @@ async def create_pool(dsn: str, *, max_size: int = 4, lazy: bool = False) -> asy
         DatabaseAway: nothing answers at the address.
         TapelabError: it refuses.
     """
+    # What is away is said once, by who waits for it; the pool logs a traceback for every attempt of its own.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     try:
         return await asyncpg.create_pool(
             dsn,
@@ -71,6 +82,14 @@ async def create_pool(dsn: str, *, max_size: int = 4, lazy: bool = False) -> asy
             actual=f"{type(error).__name__}: {error}",
             remedy="start it, or correct TAPELAB_POSTGRES_DSN",
         ) from error
+
+
+async def close_pool(pool: asyncpg.Pool) -> None:
+    """Give the connections back; those that nobody answers any more are dropped."""
+    try:
+        await asyncio.wait_for(pool.close(), _CLOSE_S)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        pool.terminate()
 
 
 async def apply_schema(conn_or_pool: Any) -> None:

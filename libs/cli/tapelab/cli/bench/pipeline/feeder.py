@@ -22,7 +22,7 @@ from tapelab.common.instruments import load_instruments
 from tapelab.common.runtime.publisher import Publisher
 from tapelab.common.settings import PREFIX, CommonSettings, load
 from tapelab.common.sources.protocol import TapeChunk
-from tapelab.ingest.lanes import FLAT_OUT_ROWS, PACED_ROWS, Lanes
+from tapelab.ingest.lanes import FLAT_OUT_ROWS, PACED_ROWS, IngestMetrics, Lanes
 from tapelab.quant.ticks import Ticks
 
 #: As ingest publishes by the tape's clock.
@@ -104,9 +104,9 @@ async def feed_all(folder: Path, feed: Feed, settings: CommonSettings) -> None:
         return feed.stream
 
     async with Publisher(settings) as publisher:
-        lanes = Lanes(
-            publisher, SystemClock(), instruments, stream, LINEAGE, CollectorRegistry(), partitions=settings.partitions
-        )
+        metrics = IngestMetrics(CollectorRegistry())
+        clock = SystemClock()
+        lanes = Lanes(publisher, clock, instruments, stream, LINEAGE, metrics, partitions=settings.partitions)
         await _Feeding(folder, feed, lanes, tapes).run()
 
 

@@ -1,8 +1,8 @@
 """Prints per second from the topic through the bars stage in its host, until the broker has acknowledged every bar.
 
 The host, its stage, writer and client are those of the bars service, run in this process; broker and host share
-the cores. The clock starts when the host is ready or hands its stage the first records, whichever is first, and
-stops when the output topic holds every bar.
+the cores. The clock starts when the host hands its stage the first records and stops when the output topic holds every
+bar.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class _Watched:
     def __init__(self, stage: BarsStage, ticks: int) -> None:
         self._stage = stage
         self._left = ticks
-        self.started: float | None = None
+        self.started = 0.0
         self.cpu_s = 0.0
         self.bars = 0
         self.done = asyncio.Event()
@@ -126,7 +126,7 @@ class _Watched:
 
     def process(self, records: Sequence[Record]) -> Step:
         """Pass on."""
-        if self.started is None:
+        if not self.started:
             self.started, self.cpu_s = time.perf_counter(), time.process_time()
         step = self._stage.process(records)
         if step.dead or step.halts:
@@ -154,16 +154,7 @@ async def through_the_host(settings: CommonSettings, records: int, spec: str = S
     stage = BarsStage(0, pipeline, instruments)
     stage.warm_up()
     watched = _Watched(stage, records)
-    ready: list[float] = []
     ctx = ServiceContext("bars", settings, {})
-    told = ctx.ready
-
-    def tell(reason: str | None = None, *, detail: str = "") -> None:
-        if reason is None and not ready:
-            ready.append(time.perf_counter())
-        told(reason, detail=detail)
-
-    ctx.ready = tell  # type: ignore[method-assign]
     host = Host("bars", [topics.TICKS], [topics.BARS], lambda _: watched, ctx)
     work = asyncio.create_task(host.run())
     try:
@@ -181,8 +172,7 @@ async def through_the_host(settings: CommonSettings, records: int, spec: str = S
     finally:
         ctx.stopping.set()
         await work
-    first = min([*ready, *([watched.started] if watched.started is not None else [])])
-    return Run(ended - first, cpu_s, watched.bars)
+    return Run(ended - watched.started, cpu_s, watched.bars)
 
 
 async def _rows_of(kind: BrokerKind, rows: int, environments: Path | None, folder: Path) -> dict[str, Any]:

@@ -1,0 +1,207 @@
+"""One partition of a pure stage at work.
+
+A lane takes chunks of its log from an inbox, computes them in bounded steps beside the event loop, and sends
+the outputs on while the next step is computed. Input offsets and snapshots move only at the end of a chunk,
+when everything that came of it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+
+from tapelab.common.runtime.compute import Compute
+from tapelab.common.runtime.fairness import turns
+from tapelab.common.runtime.halted import HaltedSymbols
+from tapelab.common.runtime.inbox import Inbox
+from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S
+from tapelab.common.runtime.limits import limit_of
+from tapelab.common.runtime.metrics import StageMetrics
+from tapelab.common.runtime.service import ServiceContext
+from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
+from tapelab.common.runtime.stage import Record, Stage
+from tapelab.common.runtime.writer import Prepared, StepWriter, drop
+
+#: A step: small enough that outputs leave early and other lanes have their turn, large enough to be worth one.
+STEP_RECORDS: Final = 512
+STEP_BYTES: Final = 1_048_576
+#: Steps whose outputs may wait for the broker while the next one is computed.
+IN_FLIGHT: Final = 4
+#: How old a snapshot may get while records come in ...
+SNAPSHOT_EVERY_S: Final = 15.0
+#: ... and how much computing time it may be behind, which is what a recovery takes to catch up with it.
+SNAPSHOT_EVERY_BUSY_S: Final = 1.0
+
+
+class Lane:
+    """Works on one partition until it is asked to finish.
+
+    Args:
+        partition: its number.
+        stage: restored to ``offsets``.
+        writer: knows what the output log holds already.
+        halted: symbols that have stopped.
+        offsets: next input offsets by topic.
+        number: of its next snapshot.
+        on_room: called when the inbox, once full, has room again.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        stage: Stage,
+        writer: StepWriter,
+        halted: HaltedSymbols,
+        offsets: dict[str, int],
+        number: int,
+        *,
+        ctx: ServiceContext,
+        compute: Compute,
+        metrics: StageMetrics,
+        snapshots: SnapshotStore,
+        producer: AIOKafkaProducer,
+        on_room: Callable[[], None],
+    ) -> None:
+        self.partition = partition
+        self.inbox = Inbox(on_room)
+        #: Next input offsets: those up to which every output is acknowledged.
+        self.offsets = offsets
+        self._stage = stage
+        self._writer = writer
+        self._halted = halted
+        self._number = number
+        self._ctx = ctx
+        self._compute = compute
+        self._metrics = metrics
+        self._snapshots = snapshots
+        self._producer = producer
+        self._read = dict(offsets)
+        self._unacknowledged: asyncio.Queue[tuple[list[Any], dict[str, int] | None]] = asyncio.Queue(IN_FLIGHT)
+        self._dirty = False
+        self._too_large = False
+        self._busy_ns = 0
+        self._snapshot_ns = ctx.clock.monotonic_ns()
+        self._finishing = asyncio.Event()
+
+    def put(self, records: list[Record]) -> None:
+        """Take in what was read; records of before the lane's offsets are left out."""
+        fresh = [r for r in records if r.offset >= self._read[r.topic]]
+        for record in fresh:
+            self._read[record.topic] = record.offset + 1
+        self.inbox.put(fresh)
+
+    def finish(self) -> None:
+        """End after the chunk at work, with a last snapshot."""
+        self._finishing.set()
+
+    async def run(self) -> None:
+        """Work until asked to finish.
+
+        Raises:
+            ExceptionGroup: a write failed; the lane must not go on.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                acknowledging = tasks.create_task(self._acknowledge())
+                await self._work(tasks)
+                acknowledging.cancel()
+        finally:
+            while not self._unacknowledged.empty():
+                drop(self._unacknowledged.get_nowait()[0])
+
+    async def _work(self, tasks: asyncio.TaskGroup) -> None:
+        finishing = tasks.create_task(self._finishing.wait())
+        while not self._finishing.is_set():
+            taking = tasks.create_task(self.inbox.take(self._patience_s()))
+            await asyncio.wait({taking, finishing}, return_when=asyncio.FIRST_COMPLETED)
+            if not taking.done():
+                taking.cancel()
+                break
+            chunk = taking.result()
+            for records in turns(chunk, STEP_RECORDS, STEP_BYTES):
+                await self._step(records)
+            if chunk:
+                offsets = {**self.offsets, **self._ends_of(chunk)}
+                await self._unacknowledged.put(([], offsets))
+            if self._snapshot_due():
+                await self._snapshot()
+        await self._snapshot()
+        finishing.cancel()
+
+    async def _step(self, records: list[Record]) -> None:
+        started = self._ctx.clock.monotonic_ns()
+        made = await self._compute.run(self._made, records)
+        self._dirty = True
+        self._halted.update(records, made.step)
+        futures = await self._writer.write(self._producer, records, made)
+        await self._unacknowledged.put((futures, None))
+        took_ns = self._ctx.clock.monotonic_ns() - started
+        self._metrics.batch.observe(took_ns / 1e9)
+        if self._ctx.tracing is not None:
+            ended_ns = self._ctx.clock.now_ns()
+            self._ctx.tracing.step(self._metrics.stage, records, made.step, ended_ns - took_ns, ended_ns)
+
+    def _made(self, records: list[Record]) -> Prepared:
+        """In the computing thread."""
+        started = self._ctx.clock.monotonic_ns()
+        made = self._writer.prepare(records, self._stage.process(records))
+        self._busy_ns += self._ctx.clock.monotonic_ns() - started
+        return made
+
+    def _ends_of(self, chunk: list[Record]) -> dict[str, int]:
+        ends: dict[str, int] = {}
+        for record in chunk:
+            ends[record.topic] = max(ends.get(record.topic, 0), record.offset + 1)
+        return ends
+
+    async def _acknowledge(self) -> None:
+        while True:
+            futures, offsets = await self._unacknowledged.get()
+            try:
+                await self._writer.acknowledged(futures)
+            finally:
+                drop(futures)
+            if offsets is not None:
+                self.offsets = offsets
+            self._unacknowledged.task_done()
+
+    def _patience_s(self) -> float | None:
+        """How long to wait for records: until a snapshot is due, if there is anything to put into one."""
+        if not self._dirty or self._too_large:
+            return None
+        age_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
+        return max(0.0, SNAPSHOT_EVERY_S - age_ns / 1e9)
+
+    def _snapshot_due(self) -> bool:
+        age_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
+        return self._dirty and (age_ns >= SNAPSHOT_EVERY_S * 1e9 or self._busy_ns >= SNAPSHOT_EVERY_BUSY_S * 1e9)
+
+    async def _snapshot(self) -> None:
+        """Write the state as of the end of the last chunk, once all that came of it is acknowledged."""
+        await self._unacknowledged.join()
+        if not self._dirty:
+            return
+        self._snapshot_ns, self._busy_ns = self._ctx.clock.monotonic_ns(), 0
+        state = await self._compute.run(self._stage.snapshot)
+        limit = limit_of(self._snapshots.topic)
+        self._too_large = len(state) > limit - 65_536
+        if self._too_large:
+            self._metrics.snapshot_skipped(self.partition, len(state))
+            self._ctx.log.error(
+                f"the snapshot of partition {self.partition} is not written: expected at most {limit} bytes, got "
+                f"{len(state)}; recovery will go on from the one before, so have fewer symbols or shorter windows "
+                "per partition (more TAPELAB_PARTITIONS under a new TAPELAB_NAMESPACE)"
+            )
+            return
+        snapshot = Snapshot(
+            offsets=dict(self.offsets), output_ends=dict(self._writer.output_ends), state=state, number=self._number
+        )
+        async with asyncio.timeout(CLIENT_TIMEOUT_S):
+            await (await self._snapshots.write(self._producer, self.partition, snapshot))
+        self._number += 1
+        self._dirty = False
+        took_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
+        self._metrics.snapshot(self.partition, len(state), took_ns / 1e9)

@@ -1,0 +1,190 @@
+"""A lane delivers, remembers and stays within its bounds, whatever the broker does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from tapelab.common import topics
+from tapelab.common.codec import decode
+from tapelab.common.runtime import inbox, lane
+from tapelab.common.runtime.compute import Compute
+from tapelab.common.runtime.halted import HaltedSymbols
+from tapelab.common.runtime.headers import origin_offset
+from tapelab.common.runtime.inbox import Inbox
+from tapelab.common.runtime.lane import Lane
+from tapelab.common.runtime.metrics import StageMetrics
+from tapelab.common.runtime.service import ServiceContext
+from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
+from tapelab.common.runtime.stage import Record
+from tapelab.common.runtime.writer import StepWriter
+from tapelab.common.settings import CommonSettings
+from tests.common.runtime.test_outage import Counting, until
+
+
+class Sent(NamedTuple):
+    topic: str
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+
+
+class Metadata(NamedTuple):
+    topic: str
+    offset: int
+
+
+class FakeProducer:
+    """Acknowledges when ``open`` is set."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def send(self, topic: str, value: bytes, *, headers: Sequence[Any] = (), **_: Any) -> asyncio.Future[Any]:
+        self.sent.append(Sent(topic, value, headers))
+        return asyncio.ensure_future(self._acknowledge(topic, len(self.sent) - 1))
+
+    async def _acknowledge(self, topic: str, offset: int) -> Metadata:
+        await self.open.wait()
+        return Metadata(topic, offset)
+
+    def outputs(self) -> list[tuple[int, int]]:
+        found = [decode(s.topic, s.value) for s in self.sent if s.topic == topics.FEATURES]
+        return [(vector.bar_seq, vector.seq) for vector in found]
+
+    def snapshots(self) -> list[Snapshot]:
+        return [msgspec.msgpack.decode(s.value, type=Snapshot) for s in self.sent if s.topic == "bars.state.v1"]
+
+
+def records(first: int, end: int, symbol: str = "AAA") -> list[Record]:
+    return [Record(topics.BARS, 0, n, symbol.encode(), b"%d" % n) for n in range(first, end)]
+
+
+@asynccontextmanager
+async def working(producer: FakeProducer, stage: Any = None) -> AsyncIterator[Lane]:
+    ctx = ServiceContext("lane", CommonSettings(), {})
+    metrics = StageMetrics("bars", ctx.registry)
+    compute = Compute("lane")
+    made = Lane(
+        0,
+        stage or Counting(),
+        StepWriter("bars", ctx.settings, ctx.clock, metrics, 0),
+        HaltedSymbols(0, metrics, ctx.log),
+        {topics.BARS: 0},
+        0,
+        ctx=ctx,
+        compute=compute,
+        metrics=metrics,
+        snapshots=SnapshotStore("bars", ctx.settings),
+        producer=producer,
+        on_room=lambda: None,
+    )
+    task = asyncio.create_task(made.run())
+    try:
+        yield made
+        made.finish()
+        producer.open.set()
+        await asyncio.wait_for(task, 10)
+    finally:
+        task.cancel()
+        compute.close()
+
+
+async def test_offsets_and_snapshots_wait_for_what_came_before_them() -> None:
+    producer = FakeProducer()
+    producer.open.clear()
+    async with working(producer) as made:
+        made.put(records(0, 3))
+        await until("outputs are sent", lambda: len(producer.sent) == 3)
+        await asyncio.sleep(0.05)
+        assert made.offsets == {topics.BARS: 0}
+        producer.open.set()
+        await until("offsets move", lambda: made.offsets == {topics.BARS: 3})
+    assert [one.offsets for one in producer.snapshots()] == [{topics.BARS: 3}]
+    assert [one.state for one in producer.snapshots()] == [b"3"]
+
+
+async def test_a_slow_broker_bounds_what_is_computed_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "STEP_RECORDS", 1)
+    producer = FakeProducer()
+    producer.open.clear()
+    async with working(producer) as made:
+        made.put(records(0, 100))
+        await asyncio.sleep(0.3)
+        assert len(producer.sent) <= lane.IN_FLIGHT + 2
+    assert producer.outputs() == [(n, n) for n in range(100)]
+
+
+async def test_catching_up_takes_snapshots_by_the_work_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "SNAPSHOT_EVERY_BUSY_S", 0.0)
+    monkeypatch.setattr(inbox, "CHUNK_RECORDS", 10)
+    producer = FakeProducer()
+    async with working(producer) as made:
+        made.put(records(0, 30))
+        await until("snapshots", lambda: len(producer.snapshots()) == 3)
+    assert [one.offsets[topics.BARS] for one in producer.snapshots()] == [10, 20, 30]
+    assert [one.number for one in producer.snapshots()] == [0, 1, 2]
+
+
+async def test_an_output_too_large_for_its_topic_sends_its_input_to_the_dead_letters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "tapelab.common.runtime.writer.limit_of", lambda topic: 400 if topic == topics.FEATURES else 9999
+    )
+
+    class Bloated(Counting):
+        def process(self, records: Sequence[Record]) -> Any:
+            step = super().process(records)
+            step.outputs[1] = step.outputs[1]._replace(
+                record=msgspec.structs.replace(step.outputs[1].record, values=bytes(500))
+            )
+            return step
+
+    producer = FakeProducer()
+    async with working(producer, Bloated()) as made:
+        made.put(records(0, 3))
+        await until("offsets move", lambda: made.offsets == {topics.BARS: 3})
+    assert [bar for bar, _ in producer.outputs()] == [0, 2]
+    (letter,) = [s for s in producer.sent if s.topic == topics.BARS + topics.DLQ_SUFFIX]
+    assert letter.value == b"1"
+    assert origin_offset(letter.headers, "bars") == 1
+    assert b"too large: expected 400 bytes, got" in dict(letter.headers)["dlq-reason"]
+
+
+async def test_a_snapshot_too_large_is_left_out_and_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lane, "limit_of", lambda _: 65_536)
+    producer = FakeProducer()
+    async with working(producer) as made:
+        made.put(records(0, 3))
+        await until("offsets move", lambda: made.offsets == {topics.BARS: 3})
+    assert producer.snapshots() == []
+    assert "the snapshot of partition 0 is not written: expected at most 65536 bytes" in caplog.text
+
+
+async def test_an_inbox_asks_for_a_pause_and_says_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "FULL_BYTES", 1000)
+    monkeypatch.setattr(inbox, "CHUNK_RECORDS", 4)
+    room: list[int] = []
+    box = Inbox(lambda: room.append(1))
+    box.put(records(0, 10))
+    assert not box.full
+    box.put(records(10, 16))
+    assert box.full
+    assert [r.offset for r in await box.take(None)] == [0, 1, 2, 3]
+    assert box.full
+    assert room == []
+    await box.take(None)
+    await box.take(None)
+    assert not box.full
+    assert room == [1]
+    assert len(await box.take(None)) == 4
+    assert await box.take(0.01) == []
