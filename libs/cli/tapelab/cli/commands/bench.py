@@ -57,11 +57,24 @@ def kernels(
 
 
 @app.command()
-def pipeline(as_json: Json = False) -> None:
-    """From topic to bars, and from tick to signal."""
-    from tapelab.cli.bench.pipeline import run
+def pipeline(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A part alone, repeatable: topic_to_bars, latency (or latency_1k, ...), recovery, memory."),
+    ] = None,
+    broker: Annotated[list[str] | None, typer.Option(help="embedded or kafka, instead of both.")] = None,
+    without_peers: Annotated[bool, typer.Option("--without-peers", help="Measure tapelab alone.")] = False,
+    peers_env: Annotated[
+        Path, typer.Option(help="Folder of the environments of Faust and Quix Streams, made where they are missing.")
+    ] = Path(".cache/peers"),
+    figure: Annotated[Path | None, typer.Option(help="An SVG file to draw the latency by hop into.")] = None,
+    as_json: Json = False,
+) -> None:
+    """From topic to bars against Faust, Quix Streams and aiokafka; from tick to signal; recovery; memory."""
+    from tapelab.cli.bench.pipeline.run import run
 
-    _print(run(), as_json)
+    found = run(only or (), broker or (), peers_env=None if without_peers else peers_env, figure=figure)
+    _print(found, as_json)
 
 
 @app.command()
