@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -19,6 +21,7 @@ import psutil
 import pytest
 
 from tapelab.cli.commands.stack import down
+from tapelab.cli.stack.backends import Backend, EmbeddedBroker, EmbeddedRedis
 from tapelab.cli.stack.layout import Layout, StackFile
 from tapelab.cli.stack.ports import free_port
 from tapelab.cli.stack.postgres import EmbeddedPostgres, stop_orphan
@@ -26,11 +29,15 @@ from tapelab.cli.up.job import Job
 from tapelab.cli.up.observer import SignalObserver
 from tapelab.cli.up.options import UpOptions
 from tapelab.cli.up.screen import Screen
-from tapelab.cli.up.supervisor import Supervisor
+from tapelab.cli.up.supervisor import MAX_RESTARTS, RESTART_WINDOW_S, Deaths, Supervisor
 from tapelab.common.clock import SystemClock
 from tapelab.common.errors import TapelabError
+from tapelab.common.runtime.kafka import wait_for_broker
+from tapelab.common.runtime.outage import Outage
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage.jobs import Jobs
+from tapelab.common.storage.postgres import close_pool, create_pool, is_away
+from tapelab.common.storage.redis import connect
 
 pytestmark = pytest.mark.slow
 
@@ -205,13 +212,48 @@ async def up(repository: Path, layout: Layout) -> AsyncIterator[asyncio.subproce
     assert running(children) == []
 
 
-async def test_a_killed_database_ends_the_run_with_one_line(up: asyncio.subprocess.Process, layout: Layout) -> None:
-    postmaster(layout).kill()
-    _, said = await asyncio.wait_for(up.communicate(), 60)
-    assert up.returncode == 1
-    assert said.decode().splitlines()[-1].startswith("tapelab: service postgres failed")
-    assert "Traceback" not in said.decode()
-    assert not layout.file.exists()
+@pytest.fixture
+def open_layout() -> Iterator[Layout]:
+    """A run folder that the database's own user may enter."""
+    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
+        os.chmod(folder, 0o755)
+        yield Layout(Path(folder) / "run")
+
+
+async def test_what_dies_of_the_stack_is_started_again_at_its_address(open_layout: Layout) -> None:
+    """kill -9 of database, cache and broker: the same addresses answer again, and what was committed is there."""
+    open_layout.make()
+    backends: list[Backend] = [EmbeddedPostgres(open_layout), EmbeddedRedis(open_layout), EmbeddedBroker(open_layout)]
+    reached: dict[str, str] = {}
+    try:
+        for backend in backends:
+            reached |= await backend.start()
+        dsn = reached["TAPELAB_POSTGRES_DSN"]
+        pool = await create_pool(dsn)
+        await pool.execute("CREATE TABLE kept AS SELECT 1 AS one")
+        for backend in backends:
+            child = backend.child
+            assert child is not None
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGKILL)
+            await child.wait()
+            assert await backend.restart()
+        database = Outage("postgres", SystemClock(), logging.getLogger("tapelab.test"))
+        assert await database.through(lambda: pool.fetchval("SELECT one FROM kept"), is_away) == 1
+        await close_pool(pool)
+        client = connect(reached["TAPELAB_REDIS_URL"])
+        assert await client.ping()
+        await client.aclose()
+        await wait_for_broker(CommonSettings(broker=reached["TAPELAB_BROKER"], broker_kind="embedded"), 5)
+    finally:
+        for backend in backends:
+            await backend.stop()
+
+
+def test_what_dies_again_and_again_is_left_dead() -> None:
+    deaths = Deaths()
+    assert [deaths.too_many(now) for now in range(MAX_RESTARTS + 1)] == [False] * MAX_RESTARTS + [True]
+    assert not deaths.too_many(RESTART_WINDOW_S * 3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")

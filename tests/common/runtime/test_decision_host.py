@@ -84,7 +84,7 @@ async def test_a_restarted_broker_is_a_new_log_and_a_fresh_stage(broker: Broker)
         await publish(broker.settings, range(5))
         assert len(await outputs(broker.settings, 5)) == 5
         broker.kill()
-        await until("not ready", lambda: not ctx.readiness[0], 5)
+        await until("not ready", lambda: not ctx.readiness[0])
         broker.start()
         await until("ready again", lambda: ctx.readiness[0])
         await publish(broker.settings, range(100, 103))

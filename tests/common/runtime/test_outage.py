@@ -8,10 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from tapelab.common import topics
 from tapelab.common.codec import decode
+from tapelab.common.errors import ConfigError
 from tapelab.common.runtime.host import Host
 from tapelab.common.runtime.kafka import create_topics
 from tapelab.common.runtime.publisher import Publisher
@@ -79,7 +81,7 @@ async def running(ctx: ServiceContext) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait_for(task, 15)
 
 
-async def until(what: str, true: Callable[[], bool], seconds: float = 20) -> None:
+async def until(what: str, true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -115,7 +117,7 @@ async def test_a_restarted_broker_is_a_new_log_and_a_fresh_stage(
         await publish(broker.settings, range(5))
         assert await outputs(broker.settings, 5) == [(n, n) for n in range(5)]
         broker.kill()
-        await until("not ready", lambda: not ctx.readiness[0], 5)
+        await until("not ready", lambda: not ctx.readiness[0])
         assert "no broker answers" in ctx.readiness[1]
         await asyncio.sleep(1.5)
         assert not task.done()
@@ -149,7 +151,7 @@ async def test_a_frozen_broker_is_noticed_and_does_not_keep_the_service(
     async with running(ctx) as task:
         await until("ready", lambda: ctx.readiness[0])
         broker.freeze()
-        await until("not ready", lambda: not ctx.readiness[0], 8)
+        await until("not ready", lambda: not ctx.readiness[0])
         await asyncio.sleep(2)
         ctx.stopping.set()
         started = time.monotonic()
@@ -166,3 +168,21 @@ async def test_state_and_outputs_go_on_where_the_process_is_started_again(broker
     async with running(context(broker.settings)):
         await publish(broker.settings, range(4, 6))
         assert await outputs(broker.settings, 6) == [(n, n) for n in range(6)]
+
+
+async def test_what_no_waiting_mends_ends_the_service(broker: Broker) -> None:
+    ctx = context(msgspec.structs.replace(broker.settings, owned_partitions="0,9"))
+    host = Host("bars", [topics.BARS], [topics.FEATURES], lambda _: Counting(), ctx)
+    with pytest.raises(ConfigError, match="TAPELAB_OWNED_PARTITIONS is wrong: expected numbers from 0 to 1"):
+        await asyncio.wait_for(host.run(), 60)
+
+
+async def test_only_the_partitions_named_by_hand_are_worked_on(broker: Broker) -> None:
+    await create_topics(broker.settings, topics.ALL_TOPICS)
+    ctx = context(msgspec.structs.replace(broker.settings, owned_partitions="1"))
+    async with running(ctx):
+        await until("ready", lambda: ctx.readiness[0])
+        async with Publisher(broker.settings) as publisher:
+            for partition in (0, 1):
+                await (await publisher.send(topics.BARS, "AAA", b"%d" % partition, partition=partition))
+        assert await outputs(broker.settings, 1) == [(1, 0)]

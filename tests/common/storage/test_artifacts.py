@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -52,3 +54,24 @@ def test_an_address_that_is_no_sha256_is_refused(tmp_path, name):
 def test_a_url_is_refused_with_the_setting_to_change():
     with pytest.raises(ConfigError, match="TAPELAB_ARTIFACTS"):
         ArtifactStore("s3://bucket/models")
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing_behind(tmp_path) -> None:
+    """No file of this process may grow beyond 64 kB, as on a disk that is full."""
+    script = """
+import resource, sys
+from tapelab.common.errors import RegistryError
+from tapelab.common.storage.artifacts import ArtifactStore
+store = ArtifactStore(sys.argv[1])
+store.put(b"small")
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+try:
+    store.put(b"x" * 1_000_000)
+except RegistryError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "an artifact of 1,000,000 bytes cannot be written: expected room and rights in" in done.stdout
+    assert "make room" in done.stdout
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in files] == [b"small"]

@@ -41,12 +41,18 @@ class ManualClock:
 
     def __init__(self, now_ns: int = 1_700_000_000_000_000_000) -> None:
         self._now_ns = now_ns
+        self._jumped_ns = 0
 
     def now_ns(self) -> int:
         return self._now_ns
 
     def monotonic_ns(self) -> int:
-        return self._now_ns
+        return self._now_ns - self._jumped_ns
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward, or back, as its owner may; the monotonic clock knows nothing of it."""
+        self._now_ns += int(seconds * 1e9)
+        self._jumped_ns += int(seconds * 1e9)
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward."""

@@ -41,6 +41,16 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
 }
 
 
+_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
+    topics.TICKS: TickBatch,
+    topics.BOOK: BookBatch,
+    topics.BARS: Bar,
+    topics.FEATURES: FeatureVector,
+    topics.SIGNALS: Signal,
+    topics.EVENTS: Event,
+}
+
+
 class Identity(NamedTuple):
     """Whose record it is: the sequence is contiguous within one identity."""
 
@@ -74,9 +84,31 @@ def decode(topic: str, raw: bytes | None) -> Any:
         raise PoisonRecord(
             f"record on {topic} cannot be decoded",
             expected=f"a record of schema {topic}",
-            actual=f"{len(raw)} bytes that fail with: {error}",
+            actual=f"{len(raw)} bytes that fail with: {error}{_other_schema(topic, raw)}",
             remedy="fix the producer; the record went to the dead-letter topic",
         ) from error
+
+
+def _other_schema(topic: str, raw: bytes) -> str:
+    """Says where bytes that fail look like a record of another release: well-formed, with fields of its own.
+
+    Records carry no version. Fields that a newer release adds are behind the known ones (or have new names) and are
+    passed over; what fails is a field whose meaning has changed, and a newer record usually has more of them.
+    """
+    try:
+        if topic in (topics.SIGNALS, topics.EVENTS):
+            fields = msgspec.json.decode(raw)
+        else:
+            fields = msgspec.msgpack.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+    known = len(_STRUCTS[topic].__struct_fields__)
+    if isinstance(fields, list | dict) and len(fields) > known:
+        return (
+            f"; unknown schema version: {len(fields)} fields where this release knows {known}, so a newer release "
+            "wrote it: update this one"
+        )
+    return ""
 
 
 def identity(record: MarketRecord) -> Identity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
@@ -24,8 +25,8 @@ POINTERS_S: Final = 5.0
 EXPERIMENTS_S: Final = 1.0
 _SETTLE_S: Final = 0.1
 _RETRY_S: Final = 2.0
-#: Records taken without letting requests through in between.
-_BATCH: Final = 2000
+#: Records taken without letting requests through in between; 2000 held the event loop for up to 53 ms of computing.
+_BATCH: Final = 400
 
 
 class Reader(Protocol):
@@ -93,8 +94,8 @@ class Gateway:
         deps = self._deps
         fresh = deps.live.take(records, deps.clock.now_ns())
         self._letters.add(fresh.poison)
-        for record in records:
-            self._metrics.records.labels(record.topic).inc()
+        for topic, count in Counter(record.topic for record in records).items():
+            self._metrics.records.labels(topic).inc(count)
         for latency_ms in fresh.latencies_ms:
             self._metrics.latency.observe(latency_ms / 1e3)
         for hop_ms in fresh.hops_ms:

@@ -23,6 +23,7 @@ async def bars_main(ctx: ServiceContext) -> None:
     def stage(partition: int) -> BarsStage:
         return BarsStage(partition, pipeline, instruments)
 
+    ctx.ready("compiling the kernels, or loading them from their cache")
     stage(0).warm_up()
     await Host("bars", [topics.TICKS], [topics.BARS], stage, ctx).run()
 

@@ -26,6 +26,7 @@ async def features_main(ctx: ServiceContext) -> None:
     # A wrong pipeline fails here, before any partition is taken.
     FeaturesStage(0, pipeline, instruments)
     if settings.warm_kernels:
+        ctx.ready("compiling the kernels, or loading them from their cache")
         for pair in pipeline.features:
             compute_features(np.zeros(1, dtype=BAR_DTYPE), FEATURE_SETS[pair.feature_set], 1.0)
     host = Host("features", [BARS], [FEATURES], lambda partition: FeaturesStage(partition, pipeline, instruments), ctx)

@@ -43,7 +43,7 @@ class Follow:
         self._state: State = "playing_first"
         self._cut_ns: int | None = None
         self._status_ns = clock.monotonic_ns()
-        self._live: dict[str, int] = {}
+        self._live: dict[str, tuple[int, int]] = {}  # when its session is over, and the close
 
     async def announce(self) -> None:
         """Replace the status of an earlier run; call it before others are told that this one is up."""
@@ -65,8 +65,10 @@ class Follow:
                 for chunk in batch.chunks:
                     await self._lanes.publish(chunk, rows)
                     lane = self._lanes.lanes[chunk.symbol]
-                    if self._clock.now_ns() < lane.marks.close_ns:
-                        self._live[chunk.symbol] = lane.marks.close_ns
+                    left_ns = lane.marks.close_ns - self._clock.now_ns()
+                    if left_ns > 0:  # waited for by the monotonic clock: the wall's may be set meanwhile
+                        due_ns = self._clock.monotonic_ns() + left_ns + self._grace_ns
+                        self._live[chunk.symbol] = (due_ns, lane.marks.close_ns)
                 await self._end_live_sessions()
                 if batch.caught_up and self._state == "playing_first" and self._lanes.lanes:
                     await self._wait_for_release()
@@ -84,10 +86,10 @@ class Follow:
         await self._enter("following")
 
     async def _end_live_sessions(self) -> None:
-        now_ns = self._clock.now_ns()
-        due = [symbol for symbol, close_ns in self._live.items() if now_ns >= close_ns + self._grace_ns]
-        for symbol in due:
-            await self._lanes.passed_one(symbol, self._live.pop(symbol))
+        now_ns = self._clock.monotonic_ns()
+        for symbol in [symbol for symbol, (due_ns, _) in self._live.items() if now_ns >= due_ns]:
+            _, close_ns = self._live.pop(symbol)
+            await self._lanes.passed_one(symbol, close_ns)
 
     async def _enter(self, state: State) -> None:
         self._state = state

@@ -57,5 +57,5 @@ class SignalObserver:
                     self.first_ns = self.first_ns or now_ns
                     ingest_ns = read_stamp(record.headers, INGEST)
                     if ingest_ns is not None:
-                        self._latencies_ms.append((now_ns - ingest_ns) / 1e6)
+                        self._latencies_ms.append(max(0, now_ns - ingest_ns) / 1e6)  # the wall clock may be set back
                     self.changed.set()

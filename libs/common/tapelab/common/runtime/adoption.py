@@ -10,7 +10,7 @@ from tapelab.common.codec import Identity, decode, identity, seq_range
 from tapelab.common.errors import PoisonRecord
 from tapelab.common.runtime.compute import Compute
 from tapelab.common.runtime.headers import origin_offset
-from tapelab.common.runtime.kafka import log_end, read_range, tp
+from tapelab.common.runtime.kafka import log_end, read_pieces, tp
 from tapelab.common.runtime.stage import Output, Record
 from tapelab.common.settings import CommonSettings
 from tapelab.common.topics import DLQ_SUFFIX
@@ -69,6 +69,6 @@ async def read_adopted(
         begin = (await consumer.beginning_offsets([where]))[where]
         ends[topic] = await log_end(consumer, settings, where)
         first = max(begin, since.get(topic, begin))
-        records = await read_range(consumer, settings, topic, partition, first, ends[topic])
-        await compute.run(adopted.learn, stage, records)
+        async for piece in read_pieces(consumer, settings, topic, partition, first, ends[topic]):
+            await compute.run(adopted.learn, stage, piece)
     return adopted, ends

@@ -10,11 +10,11 @@ The client library has no public way to do this; the few private names it takes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import ProducerClosed
 
 from tapelab.common.runtime.link import cut
 
@@ -24,14 +24,21 @@ GRACE_S: Final = 2.0
 
 async def close_producer(producer: AIOKafkaProducer) -> None:
     """End a producer; records that no broker has acknowledged are dropped and their futures fail."""
-    task: asyncio.Task[Any] | None = producer._sender.sender_task
+    accumulator, task = producer._message_accumulator, producer._sender.sender_task
+    batches = [*accumulator._pending_batches, *(b for queue in accumulator._batches.values() for b in queue)]
     if task is not None:
         task.cancel()
-    producer._message_accumulator.fail_all(ProducerClosed())
+    accumulator.fail_all(ProducerClosed())
     _cut_all(producer.client)
     if task is not None:
-        await _ended([task])
+        await ended([task])
     await _bounded(producer.stop())
+    held = [*(vars(producer._txn_manager).values() if producer._txn_manager is not None else ())]
+    for batch in batches:
+        held += [batch.future, batch._drain_waiter]
+    for future in held:
+        if isinstance(future, asyncio.Future) and future.done() and not future.cancelled():
+            future.exception()  # seen, so that nobody logs it as lost
 
 
 async def close_consumer(consumer: AIOKafkaConsumer, *, lost: bool = False) -> None:
@@ -51,7 +58,7 @@ async def close_consumer(consumer: AIOKafkaConsumer, *, lost: bool = False) -> N
         for name in names
     ]
     tasks += list(getattr(fetcher, "_pending_tasks", ()))
-    await _ended([task for task in tasks if task is not None])
+    await ended([task for task in tasks if task is not None])
     await _bounded(consumer._client.close())
 
 
@@ -62,9 +69,9 @@ def _cut_all(client: Any) -> None:
         cut(connection)
 
 
-async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended: the client waits for others when it is cancelled once."""
-    left = set(tasks)
+    left = {task for task in tasks if not task.done()}
     deadline = asyncio.get_running_loop().time() + GRACE_S
     while left and asyncio.get_running_loop().time() < deadline:
         for task in left:
@@ -72,21 +79,15 @@ async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
         done, left = await asyncio.wait(left, timeout=0.2)
         for task in done:
             if not task.cancelled():
-                task.exception()  # seen, so that nobody logs it as lost
+                task.exception()  # seen
 
 
-async def _bounded(work: Any) -> bool:
-    """Whether it ended in time; what it failed with is of no use to anybody any more."""
-    # A task of its own: what the client cancels inside comes out of its ``stop`` as a cancellation of the caller.
-    task: asyncio.Task[Any] = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task}, timeout=GRACE_S)
-    finally:
-        if not task.done():
-            await _ended([task])
-    if task.cancelled():
-        return False
-    error = task.exception()
-    if error is not None and not isinstance(error, KafkaError | OSError | TimeoutError):
-        raise error
-    return error is None
+async def _bounded(work: Coroutine[Any, Any, None]) -> bool:
+    """Whether it ended in time; what it failed with is of no use to anybody any more.
+
+    In a task of its own: the client lets the cancellation of its tasks escape to whoever closes it.
+    """
+    task = asyncio.create_task(work)
+    done, _ = await asyncio.wait({task}, timeout=GRACE_S)
+    await ended([task])
+    return bool(done) and not task.cancelled() and task.exception() is None

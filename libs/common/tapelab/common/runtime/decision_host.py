@@ -14,7 +14,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import ProducerFenced
 
 from tapelab.common.errors import RecoveryError, TapelabError
 from tapelab.common.runtime.adoption import read_adopted
@@ -25,14 +26,17 @@ from tapelab.common.runtime.decision_lane import Decided, DecisionLane
 from tapelab.common.runtime.halted import HaltedSymbols
 from tapelab.common.runtime.kafka import (
     CLIENT_TIMEOUT_S,
+    Unavailable,
     ensure_topics,
     new_consumer,
     new_producer,
+    owned_partitions,
     read_range,
     records_behind,
     to_records,
     tp,
 )
+from tapelab.common.runtime.live_context import LiveContext
 from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.partitions import PartitionOwner
@@ -43,7 +47,6 @@ from tapelab.common.runtime.stage import DecisionStage, Record, Scorer
 from tapelab.common.runtime.writer import StepWriter
 from tapelab.common.topics import DLQ_SUFFIX, qualified
 
-CONTEXT_EVERY_S: Final = 0.2
 MAX_RECORDS: Final = 4096
 #: How long to wait for the first record of a batch.
 IDLE_MS: Final = 200
@@ -89,7 +92,7 @@ class DecisionHost:
         self._sessions = Sessions(ctx, self._session)
         self._log_age = LogAge(ctx.settings, ctx.log)
         self._compute = Compute(stage_name)
-        self._context = b""
+        self._context = LiveContext(scorer, ctx.clock, ctx.log)
 
     async def run(self) -> None:
         """Work until ``ctx.stopping`` is set.
@@ -98,9 +101,8 @@ class DecisionHost:
             RecoveryError: the state cannot be continued from.
         """
         say_what_lacks(self._settings, self._ctx.log)
-        self._context = await self._scorer.context()
-        await self._scorer.prepare(self._context)
-        follow = asyncio.create_task(self._follow_context())
+        await self._context.start()
+        follow = asyncio.create_task(self._context.follow())
         # Without it the service would go on under old models and halts: its failure ends the service.
         follow.add_done_callback(lambda _: self._ctx.stopping.set())
         try:
@@ -140,22 +142,6 @@ class DecisionHost:
             self._log_age.remember(read)
             await self._owner.abandon()
             await self._owner.stop(lost=not clean)
-
-    async def _follow_context(self) -> None:
-        """Load what a new context names off the hot path; it holds from the next micro-batch on."""
-        refused = b""
-        while True:
-            await self._ctx.clock.sleep(CONTEXT_EVERY_S)
-            context = await self._scorer.context()
-            if context in (self._context, refused):
-                continue
-            try:
-                await self._scorer.prepare(context)
-            except TapelabError as error:
-                refused = context
-                self._ctx.log.error(f"staying with the models in use: {error}")
-                continue
-            self._context = context
 
     async def _collect(self) -> None:
         while True:
@@ -197,7 +183,7 @@ class DecisionHost:
 
     async def _work(self, work: Sequence[tuple[DecisionLane, list[Record]]]) -> None:
         started = self._ctx.clock.monotonic_ns()
-        decided = await self._compute.run(self._decided, work, self._context)
+        decided = await self._compute.run(self._decided, work, self._context.current)
         async with asyncio.TaskGroup() as tasks:
             for one in decided:
                 tasks.create_task(self._write(one))
@@ -227,7 +213,11 @@ class DecisionHost:
         lane, end = decided.lane, decided.records[-1].offset + 1
         where = tp(self._settings, self._input, lane.partition)
         if self._transactions:
-            await lane.write_transaction(decided, where, qualified(self._settings.namespace, self._name), state=state)
+            try:
+                group = qualified(self._settings.namespace, self._name)
+                await lane.write_transaction(decided, where, group, state=state)
+            except ProducerFenced as error:
+                raise self._fenced(lane.partition) from error
         else:
             await lane.write_in_order(decided, state=state)
             await self._owner.commit({where: end})
@@ -241,6 +231,22 @@ class DecisionHost:
         if self._ctx.tracing is not None:
             ended_ns = self._ctx.clock.now_ns()
             self._ctx.tracing.step(self._name, decided.records, decided.made.step, ended_ns - took_ns, ended_ns)
+
+    def _fenced(self, partition: int) -> TapelabError:
+        """What to do when another process has taken a partition over.
+
+        A group settles who owns it: this process asks it again. By hand nobody does, and to take the partition
+        back would only make the two fence each other for ever.
+        """
+        by_hand = bool(owned_partitions(self._settings))
+        return (RecoveryError if by_hand else Unavailable)(
+            f"partition {partition} of {self._name} belongs to another process now",
+            expected="to be the only one that writes its decisions",
+            actual="a newer producer of the same name, or a transaction that took longer than a minute",
+            remedy="let no two processes name a partition in TAPELAB_OWNED_PARTITIONS"
+            if by_hand
+            else "nothing is lost; the group is asked again",
+        )
 
     async def _lane_of(self, partition: int) -> None:
         """The life of a lane: fence, recover, be worked on, be gone."""
@@ -281,7 +287,7 @@ class DecisionHost:
             topics = (self._input, *self._outputs, self._snapshots.topic)
             helper.assign([tp(self._settings, topic, partition) for topic in topics])
             where = tp(self._settings, self._input, partition)
-            snapshot = await self._newest(helper, partition)
+            snapshot = await self._snapshots.last_decided(helper, partition, self._ctx.log)
             await self._log_age.check(helper, (self._input,), partition)
             writer = StepWriter(self._name, self._settings, self._ctx.clock, self._metrics, partition)
             writer.adopted, writer.output_ends = await read_adopted(
@@ -312,22 +318,3 @@ class DecisionHost:
                 await self._write(again, state=False)
         lane.offset, lane.number = end, snapshot.number + 1
         return lane, behind
-
-    async def _newest(self, helper: AIOKafkaConsumer, partition: int) -> Snapshot | None:
-        """The state record of the last batch.
-
-        Raises:
-            RecoveryError: it cannot be read. Without it nobody knows under which models and halts the signals
-                after it were decided, so no older one will do.
-        """
-        found, unreadable = await self._snapshots.candidates(helper, partition)
-        for one in unreadable:
-            if not found or one.offset > found[0].offset:
-                raise RecoveryError(
-                    "the state of the last decisions cannot be read",
-                    expected="the record that says under which models and halts they were made",
-                    actual=one.message,
-                    remedy="go back to the release that wrote it, or start under a new TAPELAB_NAMESPACE",
-                )
-            self._ctx.log.warning(f"not needed, a newer one is there: {one.message}")
-        return found[0].snapshot if found else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
@@ -12,7 +12,7 @@ from tapelab.common.runtime.halted import HaltedSymbols
 from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
 from tapelab.common.runtime.stage import DecisionStage, Record
-from tapelab.common.runtime.writer import Prepared, StepWriter
+from tapelab.common.runtime.writer import Prepared, StepWriter, drop
 
 
 class Decided(NamedTuple):
@@ -65,15 +65,20 @@ class DecisionLane:
         Raises:
             KafkaError, TimeoutError: it is unknown whether it was written; recovery finds out.
         """
-        async with asyncio.timeout(CLIENT_TIMEOUT_S):
-            await self._producer.begin_transaction()
-            if state:
-                await self._snapshots.write(self._producer, self.partition, decided.snapshot)
-            futures = await self.writer.write(self._producer, decided.records, decided.made)
-            end = decided.records[-1].offset + 1
-            await self._producer.send_offsets_to_transaction({where: end}, group)
-            await self._producer.commit_transaction()
-        await self.writer.acknowledged(futures)
+        futures: list[Any] = []
+        state_written: Any = None
+        try:
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                await self._producer.begin_transaction()
+                if state:
+                    state_written = await self._snapshots.write(self._producer, self.partition, decided.snapshot)
+                futures = await self.writer.write(self._producer, decided.records, decided.made)
+                end = decided.records[-1].offset + 1
+                await self._producer.send_offsets_to_transaction({where: end}, group)
+                await self._producer.commit_transaction()
+            await self.writer.acknowledged(futures)
+        finally:
+            drop([*futures, *([state_written] if state_written is not None else [])])
 
     async def write_in_order(self, decided: Decided, *, state: bool = True) -> None:
         """State record, then outputs, each acknowledged before the next: for brokers without transactions.

@@ -7,7 +7,7 @@ readers drop what they see twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -32,6 +32,9 @@ REQUEST_TIMEOUT_MS: Final = 12_000
 SESSION_MS: Final = 10_000
 #: How long starting a client or having a step's outputs acknowledged may take before the broker counts as lost.
 CLIENT_TIMEOUT_S: Final = 30.0
+
+
+_PIECE: Final = 2000
 
 
 class Unavailable(TapelabError):
@@ -154,7 +157,14 @@ async def records_behind(consumer: AIOKafkaConsumer, positions: Mapping[TopicPar
 async def read_range(
     consumer: AIOKafkaConsumer, settings: CommonSettings, topic: str, partition: int, first: int, end: int
 ) -> list[Record]:
-    """Records ``first <= offset < end`` of one partition.
+    """Records ``first <= offset < end`` of one partition, as :func:`read_pieces` gives them."""
+    return [r async for piece in read_pieces(consumer, settings, topic, partition, first, end) for r in piece]
+
+
+async def read_pieces(
+    consumer: AIOKafkaConsumer, settings: CommonSettings, topic: str, partition: int, first: int, end: int
+) -> AsyncIterator[list[Record]]:
+    """Records ``first <= offset < end`` of one partition, a bounded piece at a time.
 
     ``end`` is the log's end or an offset below it; control records and compacted offsets are skipped.
     The consumer must be assigned to the partition and is left at ``end``.
@@ -163,14 +173,14 @@ async def read_range(
         Unavailable: the broker returned nothing for 15 s.
     """
     where = tp(settings, topic, partition)
-    records: list[Record] = []
     if first >= end:
-        return records
+        return
     consumer.seek(where, first)
     silent = 0
     while (position := await consumer.position(where)) < end:
-        got = (await consumer.getmany(where, timeout_ms=500)).get(where, [])
-        records += [r for r in to_records(settings, got) if r.offset < end]
+        got = (await consumer.getmany(where, timeout_ms=500, max_records=_PIECE)).get(where, [])
+        if got:
+            yield [r for r in to_records(settings, got) if r.offset < end]
         silent = 0 if got or await consumer.position(where) > position else silent + 1
         if silent >= 30:
             raise Unavailable(
@@ -179,7 +189,6 @@ async def read_range(
                 actual=f"nothing after offset {position} for 15 s",
                 remedy="look at the broker's log",
             )
-    return records
 
 
 async def create_topics(settings: CommonSettings, specs: Sequence[TopicSpec]) -> list[str]:

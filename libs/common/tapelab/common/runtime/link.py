@@ -22,8 +22,9 @@ from tapelab.common.settings import CommonSettings
 #: Begins every reason that speaks of the broker itself.
 UNREACHABLE: Final = "no broker answers"
 PING_EVERY_S: Final = 1.0
-#: A broker that does not answer for so long is gone (stopped, cut off); a busy machine must not look like it.
-PING_TIMEOUT_S: Final = 6.0
+#: A broker that does not answer for so long, twice, is gone (stopped, cut off). Twice, because a process that was
+#: stopped itself finds its first question expired when it wakes, whatever the broker said.
+PING_TIMEOUT_S: Final = 4.0
 #: How long looking for another broker of the cluster may take, for each of them.
 CONNECT_TIMEOUT_S: Final = 3.0
 
@@ -68,9 +69,12 @@ class BrokerLink:
     async def asked(self) -> str | None:
         """Ask now: why the broker is taken to be gone, None when it answers."""
         if self._connection is None:
-            return f"{UNREACHABLE} (not connected)"
+            return await self.open() if self._durable else f"{UNREACHABLE} (not connected)"
         try:
-            await self._ping()
+            try:
+                await self._ping()
+            except TimeoutError:
+                await self._ping()
         except (KafkaError, OSError, TimeoutError) as error:
             return f"{UNREACHABLE} (the connection broke: {_said(error)})"
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -20,7 +20,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, NoOffsetForPar
 
 from tapelab.common.errors import RecoveryError
 from tapelab.common.runtime.capabilities import capabilities
-from tapelab.common.runtime.closing import close_consumer
+from tapelab.common.runtime.closing import close_consumer, ended
 from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S, Unavailable, log_end, new_consumer, owned_partitions, tp
 from tapelab.common.settings import CommonSettings
 from tapelab.common.topics import qualified
@@ -28,6 +28,9 @@ from tapelab.common.topics import qualified
 #: How long a lane may take to finish what it has begun, when its partition goes to another member or the service
 #: stops. The group waits for it (SESSION_MS); who is slower leaves the rest to the next owner's recovery.
 FINISH_S: Final = 3.0
+#: A group that forms takes a session timeout at most; one that hands out nothing for so long is stuck.
+GROUP_S: Final = 60.0
+_LOOK_S: Final = 5.0
 #: A commit that takes longer means that no broker takes part in the group.
 COMMIT_S: Final = 10.0
 
@@ -63,6 +66,8 @@ class PartitionOwner:
         self._owns = owns
         self._lanes: dict[int, asyncio.Task[None]] = {}
         self._finish: dict[int, Callable[[], None]] = {}
+        self._assigned = False
+        self._committing: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure.add_done_callback(lambda failure: failure.cancelled() or failure.exception())
         self.consumer: AIOKafkaConsumer = new_consumer(settings, group=group)
@@ -74,7 +79,7 @@ class PartitionOwner:
         by_hand = owned_partitions(self._settings)
         if by_hand:
             self.consumer.assign([where for p in by_hand for where in self._all(p)])
-            self.on_gained(by_hand)
+            self._own(by_hand)
         else:
             self.consumer.subscribe(
                 [qualified(self._settings.namespace, t) for t in self._topics], listener=_Listener(self)
@@ -83,14 +88,27 @@ class PartitionOwner:
     async def stop(self, *, lost: bool) -> None:
         """Leave the group, in a hurry where the broker is ``lost``."""
         await close_consumer(self.consumer, lost=lost)
+        await ended(self._committing)
 
     async def failed(self) -> None:
-        """Wait for ever, or until a lane fails.
+        """Wait for ever, or until it is certain that this cannot go on.
 
         Raises:
-            Exception: what it failed with.
+            Unavailable: the group hands out no partitions.
+            Exception: what a lane failed with.
         """
-        await asyncio.shield(self._failure)
+        waits = 0
+        while not self._failure.done():
+            waits = 0 if self._assigned else waits + 1
+            if waits > GROUP_S / _LOOK_S:
+                raise Unavailable(
+                    f"the consumer group {self._group} hands out no partitions",
+                    expected=f"an assignment within {GROUP_S:g} s",
+                    actual="none, not even an empty one",
+                    remedy="look at the broker's log and at the group's other members",
+                )
+            await asyncio.wait([self._failure], timeout=_LOOK_S)
+        self._failure.result()
 
     async def read(self, max_records: int, wait_ms: int) -> dict[TopicPartition, list[Any]]:
         """What was read of the partitions whose lanes have recovered; empty after a wait without any.
@@ -159,11 +177,20 @@ class PartitionOwner:
         """
         if not offsets:
             return
+        committing = asyncio.create_task(self.consumer.commit(dict(offsets)))
+        self._committing.add(committing)
+        committing.add_done_callback(self._committed)
         try:
             async with asyncio.timeout(COMMIT_S):
-                await self.consumer.commit(dict(offsets))
+                # Shielded: cancelled in the middle of a request the client would report that request as lost.
+                await asyncio.shield(committing)
         except (CommitFailedError, IllegalStateError) as error:
             self._log.info(f"offsets not committed: {error}")
+
+    def _committed(self, committing: asyncio.Task[None]) -> None:
+        self._committing.discard(committing)
+        if not committing.cancelled():
+            committing.exception()  # seen by whoever waited, if anybody still does
 
     def recovered(self, partition: int, finish: Callable[[], None]) -> None:
         """A lane can take records; ``finish`` asks it to end."""
@@ -171,8 +198,15 @@ class PartitionOwner:
         self.resume(partition)
         self._say()
 
-    def on_gained(self, partitions: Iterable[int]) -> None:
-        """Partitions to own from now on (none, where the group has more members than partitions)."""
+    def on_assigned(self, partitions: Sequence[int]) -> None:
+        """The group hands out partitions (none, where it has more members than partitions)."""
+        try:
+            self._own(partitions)
+        except Exception as error:  # it must reach the host; the client would log it and go on
+            self._fail(error)
+
+    def _own(self, partitions: Sequence[int]) -> None:
+        self._assigned = True
         for partition in partitions:
             self.pause(partition)
             lane = asyncio.create_task(self._lane(partition), name=f"{self._group}-{partition}")
@@ -220,9 +254,10 @@ class PartitionOwner:
 
     async def on_lost(self) -> None:
         """The group takes all partitions back, to hand them out anew."""
+        self._assigned = False
         try:
             await self.give_up()
-        except Exception as error:  # it must reach the host; the client would log it and go on
+        except Exception as error:  # as above
             self._fail(error)
 
     def _ended(self, lane: asyncio.Task[None]) -> None:
@@ -247,7 +282,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._owner = owner
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self._owner.on_gained(sorted({where.partition for where in assigned}))
+        self._owner.on_assigned(sorted({where.partition for where in assigned}))
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         await self._owner.on_lost()

@@ -32,7 +32,7 @@ from tapelab.common.topics import ALL_TOPICS
 #: What reading from a broker that is away fails with.
 LOST: Final = (BrokerError, OSError, TimeoutError, Unavailable)
 #: How long a read to the log's end may go without a record.
-_SILENT_S: Final = 15.0
+_SILENT_S: Final = 60.0
 
 
 def broker_is_away(error: BaseException) -> bool:

@@ -131,7 +131,7 @@ class Sessions:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if error is None or (stopping and isinstance(error, LOST)):
-            return None if stopping else lost
+            return None if stopping else lost or "the work ended by itself"
         # An error is often the first to tell of a lost broker; and what looks like a broken state may be a log
         # that was swapped under the reader.
         if lost is None and isinstance(error, (*LOST, TapelabError)):
@@ -149,9 +149,13 @@ class Sessions:
             self._backoff.reset()
             self._said.clear()
         self._outage = reason
-        self._ctx.ready("nothing is recovered")
-        self._ctx.waiting("broker", reason)
+        if UNREACHABLE in reason:
+            self._ctx.ready("nothing is recovered")
+            self._ctx.waiting("broker", reason)
+        else:
+            self._ctx.ready(f"no session with the broker: {reason}")
         about = UNREACHABLE if UNREACHABLE in reason else reason
         if about not in self._said:
             self._said.add(about)
-            self._ctx.log.warning(f"the broker is lost, trying again until it is back: {reason}")
+            what = "the broker is lost" if about is UNREACHABLE else "the session with the broker failed"
+            self._ctx.log.warning(f"{what}, trying again until it works: {reason}")

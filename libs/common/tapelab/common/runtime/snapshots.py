@@ -7,11 +7,13 @@ into its input a snapshot is, not when it was written.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
+from tapelab.common.errors import RecoveryError
 from tapelab.common.runtime.kafka import log_end, read_range, tp
 from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import CommonSettings
@@ -89,6 +91,25 @@ class SnapshotStore:
                 unreadable.append(Unreadable(message, record.offset))
         found.sort(key=lambda one: (one.snapshot.reach, one.offset), reverse=True)
         return found, unreadable
+
+    async def last_decided(self, consumer: AIOKafkaConsumer, partition: int, log: logging.Logger) -> Snapshot | None:
+        """The state record of a deciding stage's last batch, None where nothing was decided.
+
+        Raises:
+            RecoveryError: it cannot be read. Without it nobody knows under which models and halts the last
+                signals were decided, so no older one will do.
+        """
+        found, unreadable = await self.candidates(consumer, partition)
+        for one in unreadable:
+            if not found or one.offset > found[0].offset:
+                raise RecoveryError(
+                    "the state of the last decisions cannot be read",
+                    expected="the record that says under which models and halts they were made",
+                    actual=one.message,
+                    remedy="go back to the release that wrote it, or start under a new TAPELAB_NAMESPACE",
+                )
+            log.warning(f"not needed, a newer one is there: {one.message}")
+        return found[0].snapshot if found else None
 
     async def _read(self, consumer: AIOKafkaConsumer, partition: int, first: int, end: int) -> list[Record]:
         prefix = f"{self._stage}/{partition}/".encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,8 @@ from typing import Final, TextIO
 
 import numpy as np
 import numpy.typing as npt
+
+_log: Final = logging.getLogger("tapelab.sources")
 
 HEADER: Final = ("file", "line", "reason")
 
@@ -20,6 +23,9 @@ class Rejects:
     Args:
         path: CSV file to write (``file,line,reason``); it is created with the first reject, and a file
             left by an earlier reading is removed. ``None`` only counts.
+
+    The list serves people: where it cannot be written (a full disk, no rights) that is logged once, ``unlisted``
+    counts what is missing in it, and the reading goes on.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -27,8 +33,13 @@ class Rejects:
         self.count = 0
         self.first = ""
         self._file: TextIO | None = None
+        self.unlisted = 0
+        self._broken = False
         if path is not None:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._give_up(error)
 
     def add(self, file: str, line: int, reason: str) -> None:
         """Note one malformed row."""
@@ -37,22 +48,43 @@ class Rejects:
             self.first = f"{file} line {line}: {reason}"
         if self.path is None:
             return
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8", newline="")
-            csv.writer(self._file).writerow(HEADER)
-        csv.writer(self._file).writerow((file, line, reason))
+        if self._broken:
+            self.unlisted += 1
+            return
+        try:
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.path.open("w", encoding="utf-8", newline="")
+                csv.writer(self._file).writerow(HEADER)
+            csv.writer(self._file).writerow((file, line, reason))
+        except OSError as error:
+            self.unlisted += 1
+            self._give_up(error)
 
     def flush(self) -> None:
         """Make what was noted visible to readers of the file."""
         if self._file is not None:
-            self._file.flush()
+            try:
+                self._file.flush()
+            except OSError as error:
+                self._give_up(error)
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self._broken = True
+        _log.error(
+            f"the list of malformed rows cannot be written to {self.path}: expected room and rights, got {error}; "
+            "rows are still counted and left out, and the reading goes on"
+        )
+        self.close()
 
     def __enter__(self) -> Rejects:
         return self

@@ -35,11 +35,27 @@ class ArtifactStore:
         self._root = Path(root)
 
     def put(self, data: bytes) -> str:
-        """Store bytes; their sha256 as 64 hex digits."""
+        """Store bytes; their sha256 as 64 hex digits.
+
+        Raises:
+            RegistryError: the disk is full, or may not be written to.
+        """
         sha256 = hashlib.sha256(data).hexdigest()
         target = self.path(sha256)
         if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() == sha256:
             return sha256
+        try:
+            self._write(target, data)
+        except OSError as error:
+            raise RegistryError(
+                f"an artifact of {len(data):,} bytes cannot be written",
+                expected=f"room and rights in {target.parent}",
+                actual=f"{type(error).__name__}: {error}",
+                remedy="make room, then start the experiment again; nothing of the artifact was left behind",
+            ) from error
+        return sha256
+
+    def _write(self, target: Path, data: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
         try:
@@ -53,7 +69,11 @@ class ArtifactStore:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        return sha256
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name, too, outlives a power cut
+        finally:
+            os.close(folder)
 
     def put_file(self, path: str | Path) -> str:
         """Store a file's bytes; see :meth:`put`."""

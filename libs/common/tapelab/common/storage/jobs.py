@@ -103,24 +103,27 @@ class Jobs:
         One that has lost its worker ``MAX_ATTEMPTS`` times is failed instead.
         """
         now = self._clock.now_ns()
-        stale = now - STALE_NS
+        # A wall clock that was set back leaves heartbeats in the future; a worker that lives corrects its own.
+        stale, ahead = now - STALE_NS, now + STALE_NS
         await self._pool.execute(
             "UPDATE experiments SET status = 'failed', updated_ns = $1, error = $3 "
-            "WHERE status = 'running' AND heartbeat_ns < $2 AND attempts >= $4",
+            "WHERE status = 'running' AND (heartbeat_ns < $2 OR heartbeat_ns > $5) AND attempts >= $4",
             now,
             stale,
             f"its worker died {MAX_ATTEMPTS} times; read the trainer's log, correct the cause and start it anew",
             MAX_ATTEMPTS,
+            ahead,
         )
         row = await self._pool.fetchrow(
             "UPDATE experiments SET status = 'running', worker = $1, heartbeat_ns = $2, updated_ns = $2, "
             "attempts = attempts + 1, error = NULL, progress = 0, stage = '' WHERE number = ("
             "SELECT number FROM experiments "
-            "WHERE status = 'queued' OR (status = 'running' AND heartbeat_ns < $3) "
+            "WHERE status = 'queued' OR (status = 'running' AND (heartbeat_ns < $3 OR heartbeat_ns > $4)) "
             f"ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING {_COLUMNS}",
             worker,
             now,
             stale,
+            ahead,
         )
         return None if row is None else Experiment(**row)
 
