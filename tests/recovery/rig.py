@@ -135,7 +135,7 @@ class Rig:
     """
 
     def __init__(self, broker: Mapping[str, str], namespace: str, *, direct: Mapping[str, str] | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="tlr-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="tlrig-"))
         self.folder.chmod(0o755)  # PostgreSQL runs as a user of its own
         self._layout = Layout(self.folder / "run")
         self._broker = {**broker, "TAPELAB_NAMESPACE": namespace}
