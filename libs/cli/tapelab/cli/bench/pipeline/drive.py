@@ -109,8 +109,9 @@ class Feeder:
 
     async def go(self) -> None:
         """Let it go on from where it waits."""
-        (self._folder / "go").touch()
-        await until("the feeder to go on", lambda: self.status().state != "waiting", 60.0)
+        told = self._folder / "go"
+        told.touch()
+        await until("the feeder to go on", lambda: not told.exists(), 60.0)
 
 
 class Stack(NamedTuple):

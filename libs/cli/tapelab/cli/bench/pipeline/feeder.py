@@ -52,8 +52,9 @@ class _Feeding:
             go = self._folder / "go"
             while not go.exists():
                 await self._clock.sleep(0.02)
-            go.unlink()
+            # In this order: whoever sees the file gone must not read that it still waits.
             self._tell("going")
+            go.unlink()
         if self._feed.rate:
             await self._paced()
             await self._lanes.flush()
