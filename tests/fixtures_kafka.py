@@ -249,7 +249,7 @@ def _of_three(number: int, controllers: list[int]) -> dict[str, str]:
         "transaction.state.log.replication.factor": "3",
         "transaction.state.log.min.isr": "2",
         # A broker that was killed is noticed sooner than after the usual 9 s.
-        "broker.session.timeout.ms": "3000",
+        "broker.session.timeout.ms": "6000",
         "broker.heartbeat.interval.ms": "500",
         "replica.lag.time.max.ms": "3000",
     }
