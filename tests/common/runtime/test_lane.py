@@ -38,6 +38,27 @@ class Metadata(NamedTuple):
     offset: int
 
 
+class FakeBatch:
+    """Takes two records, however large."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[bytes, Sequence[tuple[str, bytes]]]] = []
+
+    def append(
+        self, *, timestamp: int | None, key: bytes | None, value: bytes, headers: Sequence[Any]
+    ) -> object | None:
+        if len(self.taken) == 2:
+            return None
+        self.taken.append((value, headers))
+        return object()
+
+    def close(self) -> None:
+        """Nothing is added after this."""
+
+    def record_count(self) -> int:
+        return len(self.taken)
+
+
 class FakeProducer:
     """Acknowledges when ``open`` is set."""
 
@@ -49,6 +70,14 @@ class FakeProducer:
     async def send(self, topic: str, value: bytes, *, headers: Sequence[Any] = (), **_: Any) -> asyncio.Future[Any]:
         self.sent.append(Sent(topic, value, headers))
         return asyncio.ensure_future(self._acknowledge(topic, len(self.sent) - 1))
+
+    def create_batch(self) -> FakeBatch:
+        return FakeBatch()
+
+    async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        first = len(self.sent)
+        self.sent += [Sent(topic, value, headers) for value, headers in batch.taken]
+        return asyncio.ensure_future(self._acknowledge(topic, first))
 
     async def _acknowledge(self, topic: str, offset: int) -> Metadata:
         await self.open.wait()

@@ -12,7 +12,7 @@ from tapelab.common.runtime.halted import HaltedSymbols
 from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
 from tapelab.common.runtime.stage import DecisionStage, Record
-from tapelab.common.runtime.writer import Prepared, StepWriter, drop
+from tapelab.common.runtime.writer import Prepared, Sent, StepWriter, drop
 
 
 class Decided(NamedTuple):
@@ -65,20 +65,22 @@ class DecisionLane:
         Raises:
             KafkaError, TimeoutError: it is unknown whether it was written; recovery finds out.
         """
-        futures: list[Any] = []
+        sent: list[Sent] = []
         state_written: Any = None
         try:
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
                 await self._producer.begin_transaction()
                 if state:
                     state_written = await self._snapshots.write(self._producer, self.partition, decided.snapshot)
-                futures = await self.writer.write(self._producer, decided.records, decided.made)
+                sent = await self.writer.write(self._producer, decided.records, decided.made)
                 end = decided.records[-1].offset + 1
                 await self._producer.send_offsets_to_transaction({where: end}, group)
                 await self._producer.commit_transaction()
-            await self.writer.acknowledged(futures)
+            await self.writer.acknowledged(sent)
         finally:
-            drop([*futures, *([state_written] if state_written is not None else [])])
+            drop(sent)
+            if state_written is not None:
+                state_written.cancel()
 
     async def write_in_order(self, decided: Decided, *, state: bool = True) -> None:
         """State record, then outputs, each acknowledged before the next: for brokers without transactions.
@@ -89,5 +91,4 @@ class DecisionLane:
         if state:
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
                 await (await self._snapshots.write(self._producer, self.partition, decided.snapshot))
-        futures = await self.writer.write(self._producer, decided.records, decided.made)
-        await self.writer.acknowledged(futures)
+        await self.writer.acknowledged(await self.writer.write(self._producer, decided.records, decided.made))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
@@ -23,7 +23,7 @@ from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
 from tapelab.common.runtime.stage import Record, Stage
-from tapelab.common.runtime.writer import Prepared, StepWriter, drop
+from tapelab.common.runtime.writer import Prepared, Sent, StepWriter, drop
 
 #: A step: small enough that outputs leave early and other lanes have their turn, large enough to be worth one.
 STEP_RECORDS: Final = 512
@@ -79,7 +79,7 @@ class Lane:
         self._snapshots = snapshots
         self._producer = producer
         self._read = dict(offsets)
-        self._unacknowledged: asyncio.Queue[tuple[list[Any], dict[str, int] | None]] = asyncio.Queue(IN_FLIGHT)
+        self._unacknowledged: asyncio.Queue[tuple[list[Sent], dict[str, int] | None]] = asyncio.Queue(IN_FLIGHT)
         self._dirty = False
         self._too_large = False
         self._busy_ns = 0
@@ -136,8 +136,8 @@ class Lane:
         made = await self._compute.run(self._made, records)
         self._dirty = True
         self._halted.update(records, made.step)
-        futures = await self._writer.write(self._producer, records, made)
-        await self._unacknowledged.put((futures, None))
+        sent = await self._writer.write(self._producer, records, made)
+        await self._unacknowledged.put((sent, None))
         took_ns = self._ctx.clock.monotonic_ns() - started
         self._metrics.batch.observe(took_ns / 1e9)
         if self._ctx.tracing is not None:
@@ -159,11 +159,11 @@ class Lane:
 
     async def _acknowledge(self) -> None:
         while True:
-            futures, offsets = await self._unacknowledged.get()
+            sent, offsets = await self._unacknowledged.get()
             try:
-                await self._writer.acknowledged(futures)
+                await self._writer.acknowledged(sent)
             finally:
-                drop(futures)
+                drop(sent)
             if offsets is not None:
                 self.offsets = offsets
             self._unacknowledged.task_done()
