@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import pytest
 from tapelab.common import topics
 from tapelab.common.codec import decode
 from tapelab.common.runtime import inbox, lane
+from tapelab.common.runtime.adoption import Adopted
 from tapelab.common.runtime.compute import Compute
 from tapelab.common.runtime.halted import HaltedSymbols
 from tapelab.common.runtime.headers import origin_offset
@@ -66,6 +67,7 @@ class FakeProducer:
         self.sent: list[Sent] = []
         self.open = asyncio.Event()
         self.open.set()
+        self.begin = 0
 
     async def send(self, topic: str, value: bytes, *, headers: Sequence[Any] = (), **_: Any) -> asyncio.Future[Any]:
         self.sent.append(Sent(topic, value, headers))
@@ -75,7 +77,7 @@ class FakeProducer:
         return FakeBatch()
 
     async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[Any]:
-        first = len(self.sent)
+        first = self.begin + sum(s.topic == topic for s in self.sent)
         self.sent += [Sent(topic, value, headers) for value, headers in batch.taken]
         return asyncio.ensure_future(self._acknowledge(topic, first))
 
@@ -96,16 +98,28 @@ def records(first: int, end: int, symbol: str = "AAA") -> list[Record]:
 
 
 @asynccontextmanager
-async def working(producer: FakeProducer, stage: Any = None) -> AsyncIterator[Lane]:
+async def working(
+    producer: FakeProducer,
+    stage: Any = None,
+    *,
+    adopted: Sequence[Record] = (),
+    until: Mapping[str, int] | None = None,
+    begin: int = 0,
+) -> AsyncIterator[Lane]:
     ctx = ServiceContext("lane", CommonSettings(), {})
     metrics = StageMetrics("bars", ctx.registry)
     compute = Compute("lane")
+    writer = StepWriter("bars", ctx.settings, ctx.clock, metrics, 0)
+    found = Adopted()
+    found.learn("bars", adopted)
+    writer.adopt(found, {topics.FEATURES: len(adopted)}, {}, until or {})
+    producer.begin = len(adopted)
     made = Lane(
         0,
         stage or Counting(),
-        StepWriter("bars", ctx.settings, ctx.clock, metrics, 0),
+        writer,
         HaltedSymbols(0, metrics, ctx.log),
-        {topics.BARS: 0},
+        {topics.BARS: begin},
         0,
         ctx=ctx,
         compute=compute,
@@ -217,3 +231,32 @@ async def test_an_inbox_asks_for_a_pause_and_says_when_there_is_room(monkeypatch
     assert room == [1]
     assert len(await box.take(None)) == 4
     assert await box.take(0.01) == []
+
+
+async def test_a_second_crash_finds_again_what_the_first_one_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "SNAPSHOT_EVERY_BUSY_S", 0.0)
+    monkeypatch.setattr(inbox, "CHUNK_RECORDS", 10)
+    first = FakeProducer()
+    async with working(first) as made:
+        made.put(records(0, 30))
+        await until("outputs", lambda: len(first.outputs()) == 30)
+    log = [Record(topics.FEATURES, 0, n, None, s.value) for n, s in enumerate(_features(first))]
+    # The first crash left these outputs and no snapshot; the second one comes while they are computed again.
+    second = FakeProducer()
+    async with working(second, adopted=log, until={topics.BARS: 30}) as made:
+        made.put(records(0, 10))
+        await until("a snapshot", lambda: len(second.snapshots()) == 1)
+    (snapshot, *_) = second.snapshots()
+    assert (second.outputs(), snapshot.offsets, snapshot.output_ends) == ([], {topics.BARS: 10}, {})
+    third = FakeProducer()
+    stage = Counting()
+    stage.restore(snapshot.state)
+    async with working(third, stage, adopted=log, until={topics.BARS: 30}, begin=10) as made:
+        made.put(records(10, 40))
+        await until("the end", lambda: made.offsets == {topics.BARS: 40})
+    assert [bar for bar, _ in third.outputs()] == list(range(30, 40))
+    assert third.snapshots()[-1].output_ends == {topics.FEATURES: 40}, "all of it was met"
+
+
+def _features(producer: FakeProducer) -> list[Sent]:
+    return [s for s in producer.sent if s.topic == topics.FEATURES]

@@ -208,7 +208,7 @@ def test_a_repeated_marker_of_the_past_is_dropped() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"symbol": "XYZ"}, "no instrument for symbol"),
+        ({"symbol": "XYZ"}, "under another key"),
         ({"price": b"\x00" * 9}, "column price has the wrong length"),
         ({"n": 2}, "has the wrong length"),
         ({"first_seq": 2**63}, "out of range"),
@@ -226,6 +226,14 @@ def test_a_record_that_cannot_be_right_is_dead_and_moves_nothing(change: dict[st
     assert [dead.cause for dead in step.dead] == [0]
     assert reason in step.dead[0].reason
     assert len(bars_of(step, "tick:7")) == 1
+
+
+def test_a_symbol_without_an_instrument_is_dead() -> None:
+    log = Log()
+    log.batch(simple([100.0] * 7), 0)
+    stray = msgspec.structs.replace(msgspec.msgpack.decode(log.records[0].value or b"", type=TickBatch), symbol="XYZ")
+    (dead,) = new_stage().process([Record(TICKS, 0, 0, b"XYZ", encode(stray))]).dead
+    assert "no instrument for symbol" in dead.reason
 
 
 def test_a_marker_that_names_no_close_is_dead() -> None:

@@ -185,7 +185,7 @@ def test_poison_goes_to_the_dead_letters_and_voids_the_state() -> None:
         ({"close": float("nan")}, "no finite prices"),
         ({"seq": 2**63}, "out of range"),
         ({"flags": 2**40}, "out of range"),
-        ({"symbol": "ZZZ"}, "no instrument for symbol 'ZZZ'"),
+        ({"symbol": "ZZZ"}, "under another key"),
     ],
 )
 def test_a_bar_that_makes_no_sense_is_poison(change: dict[str, Any], reason: str) -> None:
@@ -197,6 +197,12 @@ def test_a_bar_that_makes_no_sense_is_poison(change: dict[str, Any], reason: str
     assert [d.cause for d in step.dead] == [1]
     assert reason in step.dead[0].reason
     assert [v.bar_seq for v in vectors(step)] == [0, 2]
+
+
+def test_a_symbol_without_an_instrument_is_poison() -> None:
+    (stray,) = as_records([msgspec.structs.replace(records_of(make_bars(1, 3))[0], symbol="ZZZ")])
+    (dead,) = new_stage().process([stray]).dead
+    assert "no instrument for symbol 'ZZZ'" in dead.reason
 
 
 def test_an_unexplained_gap_halts_its_symbol_only() -> None:

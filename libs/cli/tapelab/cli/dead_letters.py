@@ -126,7 +126,7 @@ def _loosely(topic: str, value: bytes) -> list[str]:
     decoder = msgspec.json.decode if topic in _JSON else msgspec.msgpack.decode
     try:
         parts = decoder(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     if isinstance(parts, dict):
         return [f"  {name}: {_short(part)}" for name, part in parts.items()]

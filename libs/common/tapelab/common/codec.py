@@ -41,6 +41,9 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
 }
 
 
+#: What decoders raise about bytes that are no record; nesting that is too deep for them is a RecursionError.
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     topics.TICKS: TickBatch,
     topics.BOOK: BookBatch,
@@ -80,7 +83,7 @@ def decode(topic: str, raw: bytes | None) -> Any:
         )
     try:
         return decoder(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise PoisonRecord(
             f"record on {topic} cannot be decoded",
             expected=f"a record of schema {topic}",
@@ -100,7 +103,7 @@ def _other_schema(topic: str, raw: bytes) -> str:
             fields = msgspec.json.decode(raw)
         else:
             fields = msgspec.msgpack.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         return ""
     known = len(_STRUCTS[topic].__struct_fields__)
     if isinstance(fields, list | dict) and len(fields) > known:

@@ -13,10 +13,10 @@ from tapelab.common.codec import decode, identity, seq_range
 from tapelab.common.errors import PoisonRecord
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.runtime.headers import INGEST, ORIGIN, STAGE, read_stamp
+from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.sequence import Sequencer, Verdict
 from tapelab.common.runtime.stage import Record
 from tapelab.common.schemas.bars import Bar
-from tapelab.common.schemas.events import Event
 from tapelab.common.schemas.signals import Signal, signal_to_builtins
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.topics import ALL_TOPICS, BARS, DLQ_SUFFIX, EVENTS, FEATURES, SIGNALS, TICKS
@@ -135,11 +135,10 @@ class Live:
                 self._take_dead(record)
                 continue
             try:
-                value = decode(record.topic, record.value)
-                if isinstance(value, Event):
-                    fresh.subjects.add(value.subject)
+                if record.topic == EVENTS:
+                    fresh.subjects.add(decode(record.topic, record.value).subject)
                 else:
-                    self._take_market(record, value, now_ns, fresh)
+                    self._take_market(record, decode_keyed(record), now_ns, fresh)
             except PoisonRecord as error:
                 self._sequencer(record).note_dead(record.key, record.offset)  # it explains the hole it leaves
                 fresh.poison.append((record, str(error)))

@@ -10,10 +10,11 @@ import msgspec
 
 from tapelab.bars.runs import Rows, Run
 from tapelab.bars.tracks import Track, TrackState
-from tapelab.common.codec import decode, identity, seq_range
+from tapelab.common.codec import identity, seq_range
 from tapelab.common.errors import ConfigError, PoisonRecord, RecoveryError
 from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import Pipeline
+from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
 from tapelab.common.schemas.bars import bars_of_rows
@@ -96,7 +97,7 @@ class BarsStage:
         return step
 
     def _take(self, cause: int, record: Record, step: Step) -> None:
-        batch: TickBatch = decode(record.topic, record.value)
+        batch: TickBatch = decode_keyed(record)
         ticks = batch.ticks()
         track = self._track(batch)
         _check(batch, track.calendar)

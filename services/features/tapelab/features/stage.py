@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.codec import Identity, decode, identity, seq_range
+from tapelab.common.codec import Identity, identity, seq_range
 from tapelab.common.errors import ConfigError, PoisonRecord, RecoveryError
 from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import Pipeline
+from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
 from tapelab.common.schemas.bars import Bar, bars_to_array
@@ -130,7 +131,7 @@ class FeaturesStage:
         return step
 
     def _decoded(self, record: Record) -> tuple[Bar, npt.NDArray[np.void]]:
-        bar: Bar = decode(record.topic, record.value)
+        bar: Bar = decode_keyed(record)
         if bar.spec in self._live:
             self._check(bar)
         try:

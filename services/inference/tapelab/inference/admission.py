@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tapelab.common import topics
-from tapelab.common.codec import decode, identity
+from tapelab.common.codec import identity
 from tapelab.common.errors import PoisonRecord
+from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.sequence import Sequencer, Verdict
 from tapelab.common.runtime.stage import Dead, Record
 from tapelab.common.schemas.features import FeatureVector
@@ -42,7 +43,7 @@ def admit(records: Sequence[Record], state: State) -> Admitted:
     admitted = Admitted([], [], {}, {"duplicates": 0, "vectors_not_active": 0})
     for cause, record in enumerate(records):
         try:
-            vector: FeatureVector = decode(topics.FEATURES, record.value)
+            vector: FeatureVector = decode_keyed(record)
             _check(vector)
         except PoisonRecord as error:
             sequencer.note_dead(record.key, record.offset)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tapelab.common.codec import decode
 from tapelab.common.errors import PoisonRecord
+from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.stage import Record
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.sources.pg_binary import encode_rows
@@ -54,7 +54,7 @@ def rows_of(records: Sequence[Record], marks: Mapping[Who, int]) -> Writing:
     for record in records:
         where = f"{record.topic}[{record.partition}]@{record.offset}"
         try:
-            batch: TickBatch = decode(record.topic, record.value)
+            batch: TickBatch = decode_keyed(record)
             ticks = batch.ticks()
         except PoisonRecord as error:
             dead.append(f"{where}: {error}")

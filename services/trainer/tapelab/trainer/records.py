@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tapelab.common.codec import decode
 from tapelab.common.errors import PoisonRecord
+from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.stage import Record
 
 
@@ -14,6 +14,6 @@ def decoded(records: Sequence[Record]) -> Iterator[tuple[Record, Any]]:
     """Each readable record with what it says, in order."""
     for record in records:
         try:
-            yield record, decode(record.topic, record.value)
+            yield record, decode_keyed(record)
         except PoisonRecord:
             continue

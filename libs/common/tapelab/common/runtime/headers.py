@@ -23,6 +23,8 @@ TRACE: Final = "traceparent"
 REASON: Final = "dlq-reason"
 STAGE: Final = "dlq-stage"
 ORIGIN: Final = "dlq-origin"
+#: A reason quotes what it is about, which may be megabytes.
+_REASON_CHARS: Final = 2000
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -71,15 +73,19 @@ def carried(headers: Iterable[tuple[str, bytes]], hop: str, now_ns: int) -> list
     return [*((k, v) for k, v in headers if k == TRACE or k.startswith(_PREFIX)), stamp(hop, now_ns)]
 
 
-def dead_letter(record: Record, stage: str, reason: str) -> list[tuple[str, bytes]]:
-    """Headers of a dead letter: why, who says so, where it came from, and what it carried."""
+def dead_letter(record: Record, stage: str, reason: str) -> Headers:
+    """Headers of a dead letter: why, who says so, where it came from, and what it carried.
+
+    A letter that somebody put back on its topic brings headers of an earlier letter; these are left out.
+    """
     origin = f"{record.topic}[{record.partition}]@{record.offset}"
-    return [
-        (REASON, reason.encode()),
+    text = reason if len(reason) <= _REASON_CHARS else f"{reason[:_REASON_CHARS]}... ({len(reason)} characters)"
+    return (
+        (REASON, text.encode()),
         (STAGE, stage.encode()),
         (ORIGIN, origin.encode()),
-        *record.headers,
-    ]
+        *(header for header in record.headers if header[0] not in (REASON, STAGE, ORIGIN)),
+    )
 
 
 def origin_offset(headers: Iterable[tuple[str, bytes]], stage: str) -> int | None:

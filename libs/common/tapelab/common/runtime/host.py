@@ -24,6 +24,7 @@ from tapelab.common.runtime.halted import HaltedSymbols
 from tapelab.common.runtime.kafka import (
     CLIENT_TIMEOUT_S,
     ensure_topics,
+    log_end,
     new_consumer,
     new_producer,
     records_behind,
@@ -179,9 +180,12 @@ class Host:
             await self._log_age.check(helper, self._inputs, partition)
             writer = StepWriter(self._name, self._settings, self._ctx.clock, self._metrics, partition)
             since = {} if snapshot is None else snapshot.output_ends
-            writer.adopted, writer.output_ends = await read_adopted(
+            adopted, ends = await read_adopted(
                 self._compute, helper, self._settings, self._name, self._outputs, partition, since
             )
+            # Asked after the outputs were read: none of them comes of a record behind these ends.
+            until = {t: await log_end(helper, self._settings, tp(self._settings, t, partition)) for t in self._inputs}
+            writer.adopt(adopted, ends, since, until)
             positions = {tp(self._settings, topic, partition): offset for topic, offset in offsets.items()}
             behind = await records_behind(helper, positions)
         finally:

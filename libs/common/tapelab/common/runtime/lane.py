@@ -197,7 +197,7 @@ class Lane:
             )
             return
         snapshot = Snapshot(
-            offsets=dict(self.offsets), output_ends=dict(self._writer.output_ends), state=state, number=self._number
+            offsets=dict(self.offsets), output_ends=self._writer.ends_at(self.offsets), state=state, number=self._number
         )
         async with asyncio.timeout(CLIENT_TIMEOUT_S):
             await (await self._snapshots.write(self._producer, self.partition, snapshot))

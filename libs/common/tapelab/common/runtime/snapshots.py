@@ -83,7 +83,7 @@ class SnapshotStore:
         for record in records:
             try:
                 found.append(Found(msgspec.msgpack.decode(record.value or b"", type=Snapshot), record.offset))
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError) as error:
                 message = (
                     f"snapshot at {self.topic}[{partition}]@{record.offset} cannot be read: expected a snapshot of "
                     f"this release or an older one, got {error}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -21,6 +21,12 @@ from tapelab.common.topics import DLQ_SUFFIX, qualified, unqualified
 
 #: Messages between two turns of the event loop.
 _MESSAGES: Final = 256
+
+
+#: A key is a symbol; what is longer is none, and is shown in part.
+_KEY_BYTES: Final = 1024
+#: What a dead letter keeps for the bytes of its record.
+_ROOM: Final = 1_048_576
 
 
 class Message(NamedTuple):
@@ -61,6 +67,34 @@ class StepWriter:
         self._partition = partition
         self.adopted = Adopted()
         self.output_ends: dict[str, int] = {}
+        self._since: dict[str, int] = {}
+        self._until: dict[str, int] = {}
+
+    def adopt(
+        self, adopted: Adopted, ends: Mapping[str, int], since: Mapping[str, int], until: Mapping[str, int]
+    ) -> None:
+        """Begin after a recovery.
+
+        Args:
+            adopted: what the output logs held from ``since`` on.
+            ends: where they ended.
+            since: output ends of the snapshot that was restored.
+            until: where the input logs ended: nothing adopted comes of a later record.
+        """
+        self.adopted, self.output_ends = adopted, dict(ends)
+        self._since, self._until = dict(since), dict(until)
+
+    def ends_at(self, offsets: Mapping[str, int]) -> dict[str, int]:
+        """Output ends for a snapshot at these input offsets: where the outputs of later records may begin.
+
+        While what was adopted is still being computed again that is where adoption began, not where the log ends:
+        another crash must find all of it once more.
+        """
+        if any(offsets.get(topic, 0) < end for topic, end in self._until.items()):
+            return dict(self._since)
+        if self._until:
+            self.adopted, self._until = Adopted(), {}
+        return dict(self.output_ends)
 
     def prepare(self, records: Sequence[Record], step: Step) -> Prepared:
         """Encode a step; made for the computing thread.
@@ -145,11 +179,19 @@ def drop(sent: Sequence[Sent]) -> None:
 
 
 def _letter(cause: Record, stage: str, reason: str) -> Message:
+    """A dead letter that its topic takes: what is too long is cut, the record's own headers go first."""
     topic = cause.topic + DLQ_SUFFIX
-    value, headers = cause.value or b"", dead_letter(cause, stage, reason)
-    excess = message_bytes(cause.key, value, headers) - limit_of(topic)
+    key, value = (cause.key or b"")[:_KEY_BYTES] or cause.key, cause.value or b""
+    headers = dead_letter(cause, stage, reason)
+    limit = limit_of(topic)
+    if message_bytes(key, b"", headers) > limit - _ROOM:
+        headers = dead_letter(cause._replace(headers=()), stage, f"{reason} (its headers are left out)")
+    excess = message_bytes(key, value, headers) - limit
     if excess > 0:
         # The record filled its topic's limit by itself, and the letter's headers come on top.
-        headers = dead_letter(cause, stage, f"{reason} (the last {excess + 64} bytes are cut off)")
-        value = value[: -(excess + 64)]
-    return Message(topic, cause.key, value, headers)
+        cut = excess + 64
+        headers = dead_letter(
+            cause._replace(headers=headers[3:]), stage, f"{reason} (the last {cut} bytes are cut off)"
+        )
+        value = value[:-cut]
+    return Message(topic, key, value, list(headers))
