@@ -167,7 +167,7 @@ class TopicReader:
         Raises:
             Unavailable: the broker was lost meanwhile, or returns nothing more.
         """
-        return [record async for records in self.chunks(50_000) for record in records]
+        return [record async for records in self.chunks() for record in records]
 
     async def chunks(self, max_records: int = 2000) -> AsyncIterator[list[Record]]:
         """What :meth:`read_to_end` gives, as it is read.
