@@ -4,8 +4,8 @@ Records of all owned partitions are collected for a short window and scored with
 partition a state record (the state before the batch, the batch's offsets, the context it was decided
 under), the outputs and the input offsets are written: on Apache Kafka as one transaction, on the embedded
 broker in this order, each acknowledged before the next. Recovery restores the state before the last
-batch, decides that batch again under the recorded context (never under what Redis says now), and writes
-what the log does not hold yet.
+batch and decides that batch again under the recorded context (never under what Redis says now); on the
+embedded broker it then writes what the log does not hold yet.
 """
 
 from __future__ import annotations
@@ -232,6 +232,25 @@ class DecisionHost:
             ended_ns = self._ctx.clock.now_ns()
             self._ctx.tracing.step(self._name, decided.records, decided.made.step, ended_ns - took_ns, ended_ns)
 
+    async def _complete(self, again: Decided) -> None:
+        """What a recovery writes of the last batch, decided again.
+
+        With transactions that is nothing: the state record it was decided from became visible together with all
+        outputs. They stand, whatever a release with other rules would make of the batch now; of a difference in
+        number, which can be seen without comparing, the log is told. Elsewhere the state record comes first, so
+        outputs may be missing.
+        """
+        if not self._transactions:
+            await self._write(again, state=False)
+            return
+        again.lane.halted.update(again.records, again.made.step)
+        if again.made.messages:
+            self._ctx.log.error(
+                f"partition {again.lane.partition}: decided again, the last batch gives {len(again.made.messages)} "
+                "records that the log does not hold; they are not written, because readers have had the batch",
+                extra={"fields": {"first": again.records[0].offset, "last": again.records[-1].offset}},
+            )
+
     def _fenced(self, partition: int) -> TapelabError:
         """What to do when another process has taken a partition over.
 
@@ -315,6 +334,6 @@ class DecisionHost:
         if records:
             await self._scorer.prepare(snapshot.context)
             for again in await self._compute.run(self._decided, [(lane, records)], snapshot.context):
-                await self._write(again, state=False)
+                await self._complete(again)
         lane.offset, lane.number = end, snapshot.number + 1
         return lane, behind

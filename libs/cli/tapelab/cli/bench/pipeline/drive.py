@@ -24,7 +24,8 @@ from tapelab.cli.stack.postgres import EmbeddedPostgres
 from tapelab.cli.stack.processes import Child
 from tapelab.cli.up.supervisor import SERVICES, Supervisor
 from tapelab.common.errors import TapelabError
-from tapelab.common.runtime.kafka import create_topics, wait_for_broker
+from tapelab.common.runtime.kafka import create_topics
+from tapelab.common.runtime.patience import wait_for_broker
 from tapelab.common.settings import PREFIX, BrokerKind, CommonSettings, load
 from tapelab.common.storage.redis import connect
 from tapelab.common.topics import ALL_TOPICS
