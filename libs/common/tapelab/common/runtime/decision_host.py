@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
@@ -33,12 +32,12 @@ from tapelab.common.runtime.kafka import (
     owned_partitions,
     read_range,
     records_behind,
-    to_records,
     tp,
 )
 from tapelab.common.runtime.live_context import LiveContext
 from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
+from tapelab.common.runtime.micro_batch import MicroBatch, MicroBatches
 from tapelab.common.runtime.partitions import PartitionOwner
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.runtime.sessions import Sessions
@@ -46,12 +45,6 @@ from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
 from tapelab.common.runtime.stage import DecisionStage, Record, Scorer
 from tapelab.common.runtime.writer import StepWriter
 from tapelab.common.topics import DLQ_SUFFIX, qualified
-
-MAX_RECORDS: Final = 4096
-#: How long to wait for the first record of a batch.
-IDLE_MS: Final = 200
-
-_Batch = dict[DecisionLane, list[Record]]
 
 
 class DecisionHost:
@@ -122,7 +115,7 @@ class DecisionHost:
         self._metrics.begin()
         self._working = asyncio.Lock()
         # One batch is decided and written while the next one is collected.
-        self._batches: asyncio.Queue[_Batch] = asyncio.Queue(maxsize=1)
+        self._batches: asyncio.Queue[MicroBatch] = asyncio.Queue(maxsize=1)
         self._owner = PartitionOwner(
             self._settings, self._name, (self._input,), self._lane_of, self._left, self._sessions.owns
         )
@@ -144,34 +137,13 @@ class DecisionHost:
             await self._owner.stop(lost=not clean)
 
     async def _collect(self) -> None:
+        batches = MicroBatches(
+            self._settings, self._owner, self._lanes, self._ctx.clock, self._metrics, batch_ms=self._batch_ms
+        )
         while True:
-            batch = await self._batch()
+            batch = await batches.next()
             if batch:
                 await self._batches.put(batch)
-
-    async def _batch(self) -> _Batch:
-        """Records of one micro-batch: a window that opens with its first record, or a full batch."""
-        clock = self._ctx.clock
-        batch: _Batch = {}
-        count, opened, deadline = 0, 0, 0
-        while count < MAX_RECORDS:
-            left_ms = (deadline - clock.monotonic_ns()) // 1_000_000 if deadline else IDLE_MS
-            if deadline and left_ms <= 0:
-                break
-            got = await self._owner.read(MAX_RECORDS - count, int(left_ms))
-            for where, messages in got.items():
-                # Of this ownership of the partition: should it go and come back, its new lane reads them again.
-                lane = self._lanes[where.partition]
-                batch.setdefault(lane, []).extend(to_records(self._settings, messages))
-                count += len(messages)
-            if not got and not deadline:
-                break
-            if not deadline and got:
-                opened = clock.monotonic_ns()
-                deadline = opened + self._batch_ms * 1_000_000
-        if deadline:
-            self._metrics.window.observe((clock.monotonic_ns() - opened) / 1e9)
-        return batch
 
     async def _decide(self) -> None:
         while True:
