@@ -32,8 +32,8 @@ from tapelab.cli.up.screen import Screen
 from tapelab.cli.up.supervisor import MAX_RESTARTS, RESTART_WINDOW_S, Deaths, Supervisor
 from tapelab.common.clock import SystemClock
 from tapelab.common.errors import TapelabError
-from tapelab.common.runtime.kafka import wait_for_broker
 from tapelab.common.runtime.outage import Outage
+from tapelab.common.runtime.patience import wait_for_broker
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage.jobs import Jobs
 from tapelab.common.storage.postgres import close_pool, create_pool, is_away

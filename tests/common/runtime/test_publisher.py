@@ -9,9 +9,12 @@ import pytest
 
 from tapelab.common import topics
 from tapelab.common.clock import SystemClock
-from tapelab.common.runtime.kafka import Unavailable, create_topics
-from tapelab.common.runtime.outage import Outage
-from tapelab.common.runtime.publisher import NewLog, OversizeRecord, Publisher
+from tapelab.common.runtime import patience
+from tapelab.common.runtime.kafka import create_topics
+from tapelab.common.runtime.lost_log import NewLog
+from tapelab.common.runtime.outage import Outage, StillAway
+from tapelab.common.runtime.patience import wait_for_broker
+from tapelab.common.runtime.publisher import OversizeRecord, Publisher
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.settings import CommonSettings
 from tests.fixtures_broker import Broker
@@ -156,11 +159,28 @@ async def test_an_oversize_record_is_refused_by_name_and_size_and_the_others_go_
     assert await read(settings, 2) == [0, 2]
 
 
-async def test_a_command_is_told_at_once_that_there_is_no_broker(broker: Broker) -> None:
+async def test_a_command_is_told_after_a_while_that_there_is_no_broker(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.3)
     broker.kill()
-    with pytest.raises(Unavailable, match="no broker at"):
+    expected = r"the broker cannot be worked with: expected an answer within 0\.3 s.*no broker.*start it"
+    with pytest.raises(StillAway, match=expected):
         async with Publisher(broker.settings):
             raise AssertionError
+    with pytest.raises(StillAway, match=expected):
+        async with TopicReader(broker.settings, [topics.EVENTS], start="earliest"):
+            raise AssertionError
+    with pytest.raises(StillAway, match=expected):
+        await wait_for_broker(broker.settings, 0.3)
+
+
+async def test_a_command_outlasts_a_broker_that_is_started_again(broker: Broker) -> None:
+    broker.kill()
+    asking = asyncio.create_task(patience.patiently(lambda: create_topics(broker.settings, topics.ALL_TOPICS)))
+    await asyncio.sleep(0.5)
+    await asyncio.to_thread(broker.start)
+    assert len(await asking) == len(topics.ALL_TOPICS)
 
 
 async def test_a_reader_begins_again_in_a_new_log(broker: Broker, settings: CommonSettings) -> None:

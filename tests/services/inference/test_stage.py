@@ -107,6 +107,7 @@ def test_a_hole_that_a_dead_letter_explains_flattens_and_goes_on() -> None:
     assert "expected a record of schema ml.features.v1" in step.dead[0].reason
     assert shown(signals(step)) == [(1, 1, "edge"), (3, 0, "gap")]
     assert "expected seq 4" in step.halts["AAA"]
+    assert (step.counts["gaps"], step.counts["vectors_halted"]) == (1, 1)
 
 
 def test_a_hole_that_nothing_explains_flattens_and_stops_the_symbol() -> None:
@@ -114,6 +115,7 @@ def test_a_hole_that_nothing_explains_flattens_and_stops_the_symbol() -> None:
     assert shown(signals(step)) == [(1, 1, "edge"), (3, 0, "halt")]
     assert "AAA halted at ml.features.v1[0]@2: expected seq 2" in step.halts["AAA"]
     assert signals(step)[1].halt_reason == step.halts["AAA"]
+    assert (step.counts["gaps"], step.counts["vectors_halted"]) == (0, 2)
 
 
 def test_records_seen_before_are_dropped_and_counted() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from tapelab.common.pipeline import bar_lineage, feature_lineage
 from tapelab.common.schemas.features import FeatureVector
-from tapelab.trainer.parity import Parity, live_parity, streaming_parity
+from tapelab.trainer.parity import Parity, live_parity, of_own_release, streaming_parity
 from tests.services.trainer.data import config, instruments, loaded, symbols
 
 
@@ -79,3 +80,25 @@ def test_vectors_of_another_pair_stream_or_beyond_the_span_are_left_out() -> Non
         msgspec.structs.replace(one, bar_seq=10**9),
     ]
     assert live_parity(others, symbols(), config()) == Parity(0, 0)
+
+
+def test_vectors_of_another_release_beside_this_one_are_left_out() -> None:
+    data, known = symbols()[0], instruments()
+    instrument = known.of(data.span.symbol)
+    session = known.sessions[instrument.session]
+    later = int(data.bars["day"][-1])
+
+    def of(ticks: str = "of the prints", begins: int = 0, features: str = config().features.id) -> FeatureVector:
+        bars = bar_lineage(config().bars, instrument, session, ticks, begins)
+        lineage = feature_lineage(features, instrument, bars, begins)
+        return msgspec.structs.replace(vector(0, 150), bar_lineage=bars, lineage=lineage)
+
+    own = [of(), of(begins=later)]
+    others = [
+        of(ticks="of other prints"),  # no bars of this release over these prints
+        of(features="as another release counts them"),
+        of(begins=20200102),
+    ]
+    kept = of_own_release([*own, *others], symbols(), {0: "of the prints"}, config(), known)
+    assert kept == own
+    assert of_own_release(own, symbols(), {}, config(), known) == []

@@ -40,7 +40,7 @@ class Admitted(NamedTuple):
 def admit(records: Sequence[Record], state: State) -> Admitted:
     """Decode vectors, drop what was seen or is not followed, set aside what cannot be one."""
     sequencer = Sequencer(topics.FEATURES, state.sequence)
-    admitted = Admitted([], [], {}, {"duplicates": 0, "vectors_not_active": 0})
+    admitted = Admitted([], [], {}, {"duplicates": 0, "gaps": 0, "vectors_halted": 0, "vectors_not_active": 0})
     for cause, record in enumerate(records):
         try:
             vector: FeatureVector = decode_keyed(record)
@@ -60,6 +60,8 @@ def admit(records: Sequence[Record], state: State) -> Admitted:
             continue
         if verdict.verdict is Verdict.HALT:
             admitted.halts[vector.symbol] = verdict.message
+            admitted.counts["vectors_halted"] += 1
+        admitted.counts["gaps"] += verdict.verdict is Verdict.RESET
         broken = verdict.verdict is Verdict.RESET or verdict.new_stream
         admitted.items.append(Item(vector, cause, record.offset, broken, verdict.message))
     return admitted

@@ -12,8 +12,9 @@ import asyncpg
 
 from tapelab.common.errors import ConfigError
 from tapelab.common.instruments import Instruments, load_instruments
+from tapelab.common.runtime.lost_log import NewLog
 from tapelab.common.runtime.outage import Outage, Stopped
-from tapelab.common.runtime.publisher import NewLog, Publisher
+from tapelab.common.runtime.publisher import Publisher
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.settings import load
 from tapelab.common.sources.detect import open_tape

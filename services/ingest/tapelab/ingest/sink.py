@@ -8,6 +8,7 @@ have ended either way.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -99,7 +100,8 @@ class Table:
             if not first:  # the transaction that failed may have been committed
                 self._marks = await streams.sink_marks(self._pool)
             first = False
-            writing = rows_of(records, self._marks)
+            # Some ten milliseconds a batch: what polls the broker must not wait for it.
+            writing = await asyncio.to_thread(rows_of, records, self._marks)
             await write(self._pool, writing)
             return writing
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import asyncpg
 import numpy as np
 import numpy.typing as npt
 
 from tapelab.common import topics
 from tapelab.common.experiments.config import ExperimentConfig
 from tapelab.common.instruments import Instruments
+from tapelab.common.pipeline import bar_lineage, feature_lineage
 from tapelab.common.runtime.outage import Outage
 from tapelab.common.runtime.reader import read_topic
 from tapelab.common.schemas.features import FeatureVector
 from tapelab.common.settings import CommonSettings
+from tapelab.common.storage.streams import tick_lineages
 from tapelab.quant.bars.builder import BarBuilder
+from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.features import FeatureEngine
 from tapelab.trainer.etl import SymbolData
 from tapelab.trainer.records import decoded
@@ -111,12 +116,62 @@ def _start(vector: FeatureVector, bars: npt.NDArray[np.void]) -> int:
 
 
 async def live_vectors(
-    settings: CommonSettings, outage: Outage | None, symbols: Sequence[SymbolData]
+    settings: CommonSettings,
+    outage: Outage | None,
+    pool: asyncpg.Pool,
+    config: ExperimentConfig,
+    instruments: Instruments,
+    symbols: Sequence[SymbolData],
 ) -> list[FeatureVector]:
-    """What ``ml.features.v1`` holds of the spans' streams, newest part."""
-    streams = {(data.span.symbol, data.span.stream) for data in symbols}
+    """What this release has put on ``ml.features.v1`` of the spans' streams, newest part."""
+    lineages = await tick_lineages(pool, [data.span.stream for data in symbols])
     records = await read_topic(settings, topics.FEATURES, outage, tail=_LIVE_TAIL)
-    return [vector for _, vector in decoded(records) if (vector.symbol, vector.stream) in streams]
+
+    def own() -> list[FeatureVector]:
+        return of_own_release((vector for _, vector in decoded(records)), symbols, lineages, config, instruments)
+
+    return await asyncio.to_thread(own)
+
+
+def of_own_release(
+    vectors: Iterable[FeatureVector],
+    symbols: Sequence[SymbolData],
+    tick_lineages: Mapping[int, str],
+    config: ExperimentConfig,
+    instruments: Instruments,
+) -> list[FeatureVector]:
+    """Vectors of the experiment's pair and streams whose bars and features are of this release.
+
+    Beside it another release may run, whose vectors may rightly differ: its lineages are others.
+
+    Args:
+        tick_lineages: of the prints, by stream.
+    """
+    data_of = {(data.span.symbol, data.span.stream): data for data in symbols}
+    own: dict[tuple[str, int, str, str], bool] = {}
+    kept = []
+    for vector in vectors:
+        data = data_of.get((vector.symbol, vector.stream))
+        if data is None or vector.feature_set_id != config.features.id:
+            continue
+        who = (vector.symbol, vector.stream, vector.bar_lineage, vector.lineage)
+        if who not in own:
+            own[who] = _is_own(vector, data, tick_lineages.get(vector.stream, ""), config, instruments)
+        if own[who]:
+            kept.append(vector)
+    return kept
+
+
+def _is_own(
+    vector: FeatureVector, data: SymbolData, ticks: str, config: ExperimentConfig, instruments: Instruments
+) -> bool:
+    """Whether lineages are this release's, of bars and of vectors that may begin with any day of the span."""
+    instrument = instruments.of(vector.symbol)
+    session, spec = instruments.sessions[instrument.session], str(BarSpec.parse(config.bars))
+    begins = [0, *np.unique(data.bars["day"]).tolist()]
+    return vector.bar_lineage in {
+        bar_lineage(spec, instrument, session, ticks, day) for day in begins
+    } and vector.lineage in {feature_lineage(config.features.id, instrument, vector.bar_lineage, day) for day in begins}
 
 
 def _pieces(n: int, seed: int) -> Iterator[tuple[int, int]]:

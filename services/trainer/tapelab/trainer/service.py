@@ -188,7 +188,7 @@ class Trainer:
                 ledger=PostgresLedger(self._pool),
                 live_vectors=None
                 if config.source.kind == "file"
-                else functools.partial(live_vectors, common, self._broker),
+                else functools.partial(live_vectors, common, self._broker, self._pool, config, instruments),
                 finishing=finishing,
                 should_stop=lambda: lost.is_set() or ctx.stopping.is_set(),
             )

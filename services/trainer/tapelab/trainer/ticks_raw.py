@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -87,7 +88,8 @@ class TicksRawSource:
                     chunks.append(await read_span(conn, span.symbol, span.stream, first, last))
                 done += last - first + 1
                 await report("reading ticks_raw", 0.02 + 0.06 * done / total, {"prints": done, "of": total})
-            loaded.append(SymbolTicks(span, Ticks.concatenate(chunks), tape_ended=False))
+            ticks = await asyncio.to_thread(Ticks.concatenate, chunks)
+            loaded.append(SymbolTicks(span, ticks, tape_ended=False))
         return loaded
 
     async def _freeze_one(self, symbol: str, stream: int, cut_ts_ns: int | None) -> Span:

@@ -30,7 +30,8 @@ _TAIL: Final = 2_000
 async def published_heads(settings: CommonSettings, outage: Outage | None = None) -> dict[tuple[str, int], int]:
     """The next sequence number per (symbol, stream) among the newest records of the ticks topic."""
     heads: dict[tuple[str, int], int] = {}
-    for _, batch in decoded(await read_topic(settings, topics.TICKS, outage, tail=_TAIL)):
+    records = await read_topic(settings, topics.TICKS, outage, tail=_TAIL)
+    for _, batch in await asyncio.to_thread(lambda: list(decoded(records))):
         key = batch.symbol, batch.stream
         heads[key] = max(heads.get(key, 0), batch.first_seq + batch.n)
     return heads

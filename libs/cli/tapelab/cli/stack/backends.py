@@ -12,7 +12,7 @@ import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from tapelab.cli.stack.layout import Layout
 from tapelab.cli.stack.ports import free_port
@@ -42,6 +42,10 @@ class Backend(Protocol):
     def child(self) -> Child | None:
         """Its process, where it is one of ours to watch."""
         ...
+
+
+#: How long a process that lives may take to answer: its first second of work may be a minute on busy cores.
+START_S: Final = 120.0
 
 
 async def _listening(child: Child, port: int, timeout_s: float) -> None:
@@ -91,7 +95,7 @@ class EmbeddedBroker:
         """Start again on the same port, with an empty log."""
         if self._child is not None:
             await self._child.start()
-            await _listening(self._child, self._port, 10)
+            await _listening(self._child, self._port, START_S)
         return "its log, which was in memory, is gone: topics are created again, and new streams begin"
 
     async def start(self) -> dict[str, str]:
@@ -114,7 +118,7 @@ class EmbeddedBroker:
             self._layout.logs / "broker.log",
         )
         await self._child.start()
-        await _listening(self._child, self._port, 10)
+        await _listening(self._child, self._port, START_S)
         return {"TAPELAB_BROKER": f"127.0.0.1:{advertised}", "TAPELAB_BROKER_KIND": "embedded"}
 
     async def stop(self) -> None:
@@ -171,7 +175,7 @@ class ApacheKafka:
         """Start again on the same ports and the same log folder."""
         if self._child is not None and self._ports is not None:
             await self._child.start()
-            await _listening(self._child, self._ports[0], 60)
+            await _listening(self._child, self._ports[0], START_S)
         return "its log is on disk, nothing is lost"
 
     async def start(self) -> dict[str, str]:
@@ -222,7 +226,7 @@ class ApacheKafka:
             self.name, [*run, "kafka.Kafka", str(properties)], self._environ, self._layout.logs / "broker.log"
         )
         await self._child.start()
-        await _listening(self._child, port, 120)
+        await _listening(self._child, port, START_S)
         return {"TAPELAB_BROKER": f"127.0.0.1:{port}", "TAPELAB_BROKER_KIND": "kafka"}
 
     async def stop(self) -> None:
@@ -293,7 +297,7 @@ class EmbeddedRedis:
     async def _run(self, child: Child) -> None:
         self._socket.unlink(missing_ok=True)
         await child.start()
-        for _ in range(200):
+        for _ in range(int(START_S / 0.05)):
             if self._socket.exists():
                 return
             if not child.running:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from tapelab.common import topics
 from tapelab.common.codec import Identity, MarketRecord, decode, encode, identity, seq_range
 from tapelab.common.errors import PoisonRecord, TapelabError
+from tapelab.common.runtime.patience import patiently
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import CommonSettings
@@ -101,9 +102,15 @@ def sort_out(records: Iterable[Record]) -> Collected:
 async def collect(settings: CommonSettings, *, quiet_s: float = 0.0, timeout_s: float = 120.0) -> Collected:
     """Read every market topic from its start until nothing has come for ``quiet_s``.
 
+    A broker that is too busy to answer is waited for, and all is read again.
+
     Raises:
-        TapelabError: records still come after ``timeout_s``.
+        TapelabError: records still come after ``timeout_s``, or no broker answers for as long.
     """
+    return sort_out(await patiently(lambda: _all_records(settings, quiet_s, timeout_s), timeout_s))
+
+
+async def _all_records(settings: CommonSettings, quiet_s: float, timeout_s: float) -> list[Record]:
     names = [*MARKET_TOPICS, DECISIONS, *(t + topics.DLQ_SUFFIX for t in MARKET_TOPICS)]
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -122,4 +129,4 @@ async def collect(settings: CommonSettings, *, quiet_s: float = 0.0, timeout_s: 
                     actual="records still come",
                     remedy="stop the source first",
                 )
-    return sort_out(records)
+    return records

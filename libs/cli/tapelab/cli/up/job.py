@@ -82,7 +82,7 @@ class Job:
         Raises:
             TapelabError: a step failed, or the tape ended before enough signals came.
         """
-        await self._supervisor.ready(tuple(spec.name for spec in SERVICES))
+        await self._supervisor.ready(tuple(spec.name for spec in SERVICES), self._screen.phase)
         self._screen.phase("playing the tape's first part")
         replay = await self._replay_until("waiting", "done")
         if replay["rejects"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,7 +18,11 @@ from tapelab.common.errors import TapelabError
 #: A service that dies more often than this within the window is not restarted any more.
 MAX_RESTARTS: Final = 5
 RESTART_WINDOW_S: Final = 60.0
-READY_S: Final = 90.0
+#: Where nothing is compiled yet and the cores are busy, seven processes compile their kernels at once: minutes.
+READY_S: Final = 240.0
+
+#: What takes longer to be ready than this is said.
+_SLOW_S: Final = 10.0
 
 
 class Deaths:
@@ -120,13 +124,14 @@ class Supervisor:
             self._children[spec.name] = child
             self._watchers.append(asyncio.create_task(self._watch(spec, child)))
 
-    async def ready(self, names: tuple[str, ...]) -> None:
-        """Wait until the services say that they can work.
+    async def ready(self, names: tuple[str, ...], say: Callable[[str], None] = lambda text: None) -> None:
+        """Wait until the services say that they can work; ``say`` is told what a slow one waits for.
 
         Raises:
             TapelabError: one does not in time; the first of them is named with its log file.
         """
-        deadline = asyncio.get_running_loop().time() + READY_S
+        begun = asyncio.get_running_loop().time()
+        deadline, slow, said = begun + READY_S, begun + _SLOW_S, ""
         async with httpx.AsyncClient(timeout=2.0) as http:
             for name in names:
                 detail = "no answer"
@@ -137,9 +142,12 @@ class Supervisor:
                         answer = await http.get(f"{self.addresses[name]}/readyz")
                         if answer.status_code == 200 and answer.json()["service"] == name:
                             break
-                        detail = answer.text
+                        detail = _detail(answer)
                     except httpx.HTTPError as error:
                         detail = str(error) or type(error).__name__
+                    if detail != said and asyncio.get_running_loop().time() > slow:
+                        said = detail
+                        say(f"waiting for {name}: {detail}")
                     if asyncio.get_running_loop().time() > deadline:
                         child = self._children[name]
                         raise TapelabError(
@@ -182,3 +190,11 @@ class Supervisor:
                 return
             child.restarts += 1
             await child.start()
+
+
+def _detail(answer: httpx.Response) -> str:
+    """What ``/readyz`` says in words; another page as it is."""
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text

@@ -4,15 +4,14 @@ Records of all owned partitions are collected for a short window and scored with
 partition a state record (the state before the batch, the batch's offsets, the context it was decided
 under), the outputs and the input offsets are written: on Apache Kafka as one transaction, on the embedded
 broker in this order, each acknowledged before the next. Recovery restores the state before the last
-batch, decides that batch again under the recorded context (never under what Redis says now), and writes
-what the log does not hold yet.
+batch and decides that batch again under the recorded context (never under what Redis says now); on the
+embedded broker it then writes what the log does not hold yet.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
@@ -33,12 +32,12 @@ from tapelab.common.runtime.kafka import (
     owned_partitions,
     read_range,
     records_behind,
-    to_records,
     tp,
 )
 from tapelab.common.runtime.live_context import LiveContext
 from tapelab.common.runtime.log_age import LogAge
 from tapelab.common.runtime.metrics import StageMetrics
+from tapelab.common.runtime.micro_batch import MicroBatch, MicroBatches
 from tapelab.common.runtime.partitions import PartitionOwner
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.runtime.sessions import Sessions
@@ -46,12 +45,6 @@ from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
 from tapelab.common.runtime.stage import DecisionStage, Record, Scorer
 from tapelab.common.runtime.writer import StepWriter
 from tapelab.common.topics import DLQ_SUFFIX, qualified
-
-MAX_RECORDS: Final = 4096
-#: How long to wait for the first record of a batch.
-IDLE_MS: Final = 200
-
-_Batch = dict[DecisionLane, list[Record]]
 
 
 class DecisionHost:
@@ -122,7 +115,7 @@ class DecisionHost:
         self._metrics.begin()
         self._working = asyncio.Lock()
         # One batch is decided and written while the next one is collected.
-        self._batches: asyncio.Queue[_Batch] = asyncio.Queue(maxsize=1)
+        self._batches: asyncio.Queue[MicroBatch] = asyncio.Queue(maxsize=1)
         self._owner = PartitionOwner(
             self._settings, self._name, (self._input,), self._lane_of, self._left, self._sessions.owns
         )
@@ -144,34 +137,13 @@ class DecisionHost:
             await self._owner.stop(lost=not clean)
 
     async def _collect(self) -> None:
+        batches = MicroBatches(
+            self._settings, self._owner, self._lanes, self._ctx.clock, self._metrics, batch_ms=self._batch_ms
+        )
         while True:
-            batch = await self._batch()
+            batch = await batches.next()
             if batch:
                 await self._batches.put(batch)
-
-    async def _batch(self) -> _Batch:
-        """Records of one micro-batch: a window that opens with its first record, or a full batch."""
-        clock = self._ctx.clock
-        batch: _Batch = {}
-        count, opened, deadline = 0, 0, 0
-        while count < MAX_RECORDS:
-            left_ms = (deadline - clock.monotonic_ns()) // 1_000_000 if deadline else IDLE_MS
-            if deadline and left_ms <= 0:
-                break
-            got = await self._owner.read(MAX_RECORDS - count, int(left_ms))
-            for where, messages in got.items():
-                # Of this ownership of the partition: should it go and come back, its new lane reads them again.
-                lane = self._lanes[where.partition]
-                batch.setdefault(lane, []).extend(to_records(self._settings, messages))
-                count += len(messages)
-            if not got and not deadline:
-                break
-            if not deadline and got:
-                opened = clock.monotonic_ns()
-                deadline = opened + self._batch_ms * 1_000_000
-        if deadline:
-            self._metrics.window.observe((clock.monotonic_ns() - opened) / 1e9)
-        return batch
 
     async def _decide(self) -> None:
         while True:
@@ -231,6 +203,25 @@ class DecisionHost:
         if self._ctx.tracing is not None:
             ended_ns = self._ctx.clock.now_ns()
             self._ctx.tracing.step(self._name, decided.records, decided.made.step, ended_ns - took_ns, ended_ns)
+
+    async def _complete(self, again: Decided) -> None:
+        """What a recovery writes of the last batch, decided again.
+
+        With transactions that is nothing: the state record it was decided from became visible together with all
+        outputs. They stand, whatever a release with other rules would make of the batch now; of a difference in
+        number, which can be seen without comparing, the log is told. Elsewhere the state record comes first, so
+        outputs may be missing.
+        """
+        if not self._transactions:
+            await self._write(again, state=False)
+            return
+        again.lane.halted.update(again.records, again.made.step)
+        if again.made.messages:
+            self._ctx.log.error(
+                f"partition {again.lane.partition}: decided again, the last batch gives {len(again.made.messages)} "
+                "records that the log does not hold; they are not written, because readers have had the batch",
+                extra={"fields": {"first": again.records[0].offset, "last": again.records[-1].offset}},
+            )
 
     def _fenced(self, partition: int) -> TapelabError:
         """What to do when another process has taken a partition over.
@@ -315,6 +306,6 @@ class DecisionHost:
         if records:
             await self._scorer.prepare(snapshot.context)
             for again in await self._compute.run(self._decided, [(lane, records)], snapshot.context):
-                await self._write(again, state=False)
+                await self._complete(again)
         lane.offset, lane.number = end, snapshot.number + 1
         return lane, behind

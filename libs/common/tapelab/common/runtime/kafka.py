@@ -6,13 +6,12 @@ readers drop what they see twice.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 
 from tapelab.common.errors import ConfigError, TapelabError
 from tapelab.common.runtime.capabilities import capabilities
@@ -39,6 +38,25 @@ _PIECE: Final = 2000
 
 class Unavailable(TapelabError):
     """The broker cannot be worked with now; trying again later may do."""
+
+
+#: What working with a broker that is away fails with.
+LOST: Final = (BrokerError, OSError, TimeoutError, Unavailable)
+
+
+def broker_is_away(error: BaseException) -> bool:
+    """Whether a failure means that the broker cannot be worked with now."""
+    return isinstance(error, LOST)
+
+
+def no_broker(settings: CommonSettings, reason: str) -> Unavailable:
+    """What a broker that does not answer, for some reason, is told as."""
+    return Unavailable(
+        f"no broker at {settings.broker}",
+        expected="a Kafka broker that answers, and goes on answering",
+        actual=reason,
+        remedy="start it, or correct TAPELAB_BROKER",
+    )
 
 
 def new_producer(settings: CommonSettings, *, transactional_id: str | None = None) -> AIOKafkaProducer:
@@ -270,28 +288,3 @@ def _new_topic(settings: CommonSettings, spec: TopicSpec) -> NewTopic:
         config |= {"retention.ms": str(spec.retention_ms), "message.timestamp.type": "LogAppendTime"}
     name = qualified(settings.namespace, spec.name)
     return NewTopic(name, settings.partitions, settings.replication_factor, topic_configs=config)
-
-
-async def wait_for_broker(settings: CommonSettings, timeout_s: float = 60.0) -> None:
-    """Wait until the broker answers.
-
-    Raises:
-        TapelabError: it does not within the time.
-    """
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
-        try:
-            await admin.start()
-            return
-        except KafkaConnectionError as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise TapelabError(
-                    f"no broker at {settings.broker}",
-                    expected=f"a Kafka broker to answer within {timeout_s:g} s",
-                    actual=str(error),
-                    remedy="start it, or correct TAPELAB_BROKER",
-                ) from error
-            await asyncio.sleep(0.25)
-        finally:
-            await admin.close()

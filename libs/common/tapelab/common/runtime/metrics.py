@@ -43,10 +43,10 @@ def watermark_gauge(registry: CollectorRegistry) -> Gauge:
 
 
 def hop_histogram(stage: str, registry: CollectorRegistry) -> Distribution:
-    """Time from the previous hop's publishing to this one's; ingest, bars, features, inference, api in turn."""
+    """Time from the previous hop's preparing messages to this one's; ingest, bars, features, inference, api in turn."""
     return FastHistogram(
         "tapelab_hop_seconds",
-        "Time from the previous hop's publishing a record to this stage's output.",
+        "Time from the previous hop's preparing a record to this stage's preparing its output.",
         ("stage",),
         bounds=_SECONDS,
         registry=registry,
@@ -98,9 +98,9 @@ class StageMetrics:
         self._in_flight = gauge("in_flight_bytes", "Bytes read or written that wait to be done with.").labels(stage)
         self.hop = hop_histogram(stage, registry)
         self.since_ingest = histogram(
-            "since_ingest_seconds", "Time from ingest's publishing a print to this stage's output."
+            "since_ingest_seconds", "Time from ingest's stamp on a print to this stage's preparing its output."
         )
-        self.batch = histogram("step_seconds", "Time one step took, acknowledgement included.")
+        self.batch = histogram("step_seconds", "Time one step took; acknowledgement included where a stage decides.")
         self.window = histogram("batch_window_seconds", "How long a micro-batch was collected.", _WINDOWS)
         self._kinds: dict[str, Counter] = {}
         self._places: dict[int, tuple[Gauge, Gauge]] = {}
@@ -142,7 +142,7 @@ class StageMetrics:
         self._skipped.inc()
 
     def step(self, records: Sequence[Record], step: Step, now_ns: int, adopted: int = 0) -> None:
-        """Count one step whose outputs were published at ``now_ns``, apart from those found in the log."""
+        """Count one step whose messages were prepared at ``now_ns``, apart from those found in the log."""
         self.records.inc(len(records))
         if step.outputs:
             self.outputs.inc(len(step.outputs))

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
 from tapelab.common.clock import Clock
+from tapelab.common.errors import TapelabError
 from tapelab.common.runtime.backoff import Backoff
 
 #: Shorter than a stop may take, as the pause is not cut short by one.
@@ -19,6 +20,10 @@ T = TypeVar("T")
 
 class Stopped(Exception):
     """The service was told to stop while something that it needs is away."""
+
+
+class StillAway(TapelabError):
+    """A dependency has been away for longer than a command waits."""
 
 
 class Readiness(Protocol):
@@ -43,9 +48,19 @@ class Outage:
         clock: waits between two attempts.
         log: is told once when the outage begins and once when it ends.
         readiness: is told the same.
+        patience_s: how long a command waits; a service waits for as long as it takes.
     """
 
-    def __init__(self, dependency: str, clock: Clock, log: logging.Logger, readiness: Readiness | None = None) -> None:
+    def __init__(
+        self,
+        dependency: str,
+        clock: Clock,
+        log: logging.Logger,
+        readiness: Readiness | None = None,
+        *,
+        patience_s: float | None = None,
+    ) -> None:
+        self._patience_s = patience_s
         self._dependency = dependency
         self._clock = clock
         self.log = log
@@ -82,11 +97,24 @@ class Outage:
 
         Raises:
             Stopped: the service was told to stop.
+            StillAway: nobody waits any longer.
         """
         self.begin(why)
+        self._give_up(why)
         if self._readiness is not None and self._readiness.stopping.is_set():
             raise Stopped
         await self._clock.sleep(min(LONGEST_PAUSE_S, self._backoff.next_s()))
+
+    def _give_up(self, why: BaseException | str) -> None:
+        if self._patience_s is None or self._since_ns is None:
+            return
+        if self._clock.monotonic_ns() - self._since_ns >= self._patience_s * 1e9:
+            raise StillAway(
+                f"the {self._dependency} cannot be worked with",
+                expected=f"an answer within {self._patience_s:g} s",
+                actual=why if isinstance(why, str) else f"{type(why).__name__}: {why}",
+                remedy="start it, or correct its address; on a busy machine, look at its log and try again",
+            ) from (None if isinstance(why, str) else why)
 
     async def through(self, attempt: Callable[[], Awaitable[T]], is_away: Callable[[BaseException], bool]) -> T:
         """The result of an attempt that is repeated for as long as it fails because the dependency is away.

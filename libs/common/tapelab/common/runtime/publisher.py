@@ -18,37 +18,20 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from tapelab.common.errors import TapelabError
-from tapelab.common.runtime.capabilities import capabilities
-from tapelab.common.runtime.closing import close_consumer, close_producer
-from tapelab.common.runtime.kafka import (
-    CLIENT_TIMEOUT_S,
-    BrokerError,
-    Unavailable,
-    create_topics,
-    log_end,
-    new_consumer,
-    new_producer,
-    read_range,
-    tp,
-)
+from tapelab.common.runtime.closing import close_producer
+from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S, LOST, new_producer
 from tapelab.common.runtime.link import BrokerLink
+from tapelab.common.runtime.lost_log import log_is_new, new_log
 from tapelab.common.runtime.outage import Outage, Stopped
+from tapelab.common.runtime.patience import patient
 from tapelab.common.settings import CommonSettings
 from tapelab.common.topics import ALL_TOPICS, partition_of, qualified
 
-#: What working with a broker that is away fails with.
-LOST: Final = (BrokerError, OSError, TimeoutError, Unavailable)
 #: A broker that takes longer over a batch counts as away for the readiness.
 _SLOW_S: Final = 3.0
 #: What a record takes on the wire besides key, value and headers, with the batch around it.
 _OVERHEAD_BYTES: Final = 256
-#: How long a publisher without anybody to tell waits before it gives up: a command, not a service.
-_PATIENCE_S: Final = 15.0
 _LIMITS: Final = {spec.name: spec.max_message_bytes for spec in ALL_TOPICS}
-
-
-class NewLog(TapelabError):
-    """The broker has lost what was written: its log is another one."""
 
 
 class OversizeRecord(TapelabError):
@@ -87,7 +70,7 @@ class Publisher:
     slows down instead of filling memory, for as long as the broker is away.
 
     Args:
-        outage: waits and tells; without one (a command) the broker must be back within 15 s.
+        outage: waits and tells; without one, a command's patience.
         one_log: what is written only makes sense together with what was written before. Where the embedded
             broker was restarted, :meth:`send` and :meth:`flush` then raise :class:`NewLog`, and ``new_log`` is set;
             otherwise records simply go to the new log.
@@ -97,7 +80,7 @@ class Publisher:
         self, settings: CommonSettings, outage: Outage | None = None, *, in_flight: int = 2000, one_log: bool = False
     ) -> None:
         self._settings = settings
-        self._outage = outage
+        self._outage = outage or patient()
         self._in_flight = in_flight
         self._one_log = one_log
         self._lanes: dict[tuple[str, int], _Lane] = {}
@@ -203,30 +186,15 @@ class Publisher:
 
     async def _sessions(self) -> None:
         """Keep a producer connected; every one that fails is replaced by a new one."""
-        loop = asyncio.get_running_loop()
-        away_since = loop.time()
         try:
             while True:
-                reason, worked = await self._session()
-                if self._outage is not None:
-                    await self._outage.wait(reason)
-                    continue
-                if worked:
-                    away_since = loop.time()
-                if loop.time() - away_since > _PATIENCE_S or not self._lanes:
-                    raise Unavailable(
-                        f"no broker at {self._settings.broker}",
-                        expected="a Kafka broker that answers",
-                        actual=reason,
-                        remedy="start it, or correct TAPELAB_BROKER",
-                    )
-                await asyncio.sleep(0.25)
+                await self._outage.wait(await self._session())
         except (TapelabError, Stopped) as error:
             self._failure = error
             self._moved.set()
 
-    async def _session(self) -> tuple[str, bool]:
-        """One producer from start to failure: why it ended, and whether it worked at all.
+    async def _session(self) -> str:
+        """One producer from start to failure: why it ended.
 
         Raises:
             NewLog: see ``one_log``.
@@ -234,24 +202,23 @@ class Publisher:
         link = self._link = BrokerLink(self._settings)
         reason = await link.open()
         if reason is not None:
-            return reason, False
+            return reason
         producer = new_producer(self._settings)
         watching = asyncio.create_task(link.watch())
         broken = asyncio.create_task(self._broken.wait())
         try:
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
                 await producer.start()
-                if await self._is_new():
+                if await log_is_new(self._settings, self._last()):
                     self._say_new()
             self._producer = producer
             self._broken.clear()
             self._connected.set()
-            if self._outage is not None:
-                self._outage.over()
+            self._outage.over()
             await asyncio.wait({watching, broken}, return_when=asyncio.FIRST_COMPLETED)
-            return (watching.result() if watching.done() else self._reason), True
+            return watching.result() if watching.done() else self._reason
         except LOST as error:
-            return f"{type(error).__name__}: {error}", False
+            return f"{type(error).__name__}: {error}"
         finally:
             self._producer = None
             self._connected.clear()
@@ -305,12 +272,12 @@ class Publisher:
         written = asyncio.ensure_future(await producer.send_batch(batch, topic, partition=lane.partition))
         written.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also if nobody waits
         done, _ = await asyncio.wait({written}, timeout=_SLOW_S)
-        if not done and self._outage is not None:
+        if not done:
             self._outage.begin(f"no acknowledgement of {lane.topic}[{lane.partition}] for {_SLOW_S:g} s")
         return count, int((await written).offset)
 
     def _acknowledged(self, lane: _Lane, count: int, offset: int) -> None:
-        if self._outage is not None and self._outage.away:
+        if self._outage.away:
             self._outage.over()
         for _ in range(count):
             item = lane.queue.popleft()
@@ -332,39 +299,13 @@ class Publisher:
         self._waiting -= 1
         self._moved.set()
 
-    async def _is_new(self) -> bool:
-        """Whether the log no longer holds what it acknowledged last."""
-        settings = self._settings
-        if capabilities(settings).durable:
-            return False
-        created = await create_topics(settings, ALL_TOPICS)
-        marked = [lane for lane in self._lanes.values() if lane.last is not None]
-        if created or not marked:
-            return bool(created and marked)
-        consumer = new_consumer(settings)
-        try:
-            await consumer.start()
-            consumer.assign([tp(settings, lane.topic, lane.partition) for lane in marked])
-            for lane in marked:
-                offset, value = lane.last or (0, b"")
-                if await log_end(consumer, settings, tp(settings, lane.topic, lane.partition)) <= offset:
-                    return True
-                found = await read_range(consumer, settings, lane.topic, lane.partition, offset, offset + 1)
-                if [record.value for record in found] != [value]:
-                    return True
-            return False
-        finally:
-            await close_consumer(consumer)
+    def _last(self) -> dict[tuple[str, int], tuple[int, bytes]]:
+        return {where: lane.last for where, lane in self._lanes.items() if lane.last is not None}
 
     def _say_new(self) -> None:
         for lane in self._lanes.values():
             lane.last = None
-        error = NewLog(
-            "the broker's log is new",
-            expected="the log that holds what was published",
-            actual="another one: the embedded broker keeps it in memory and was restarted",
-            remedy="the source begins new streams; BROKER=kafka keeps the log",
-        )
+        error = new_log()
         if self._one_log:
             self._failure = error
             self._moved.set()

@@ -14,30 +14,26 @@ from tapelab.common.runtime.capabilities import capabilities
 from tapelab.common.runtime.closing import close_consumer
 from tapelab.common.runtime.kafka import (
     CLIENT_TIMEOUT_S,
-    BrokerError,
+    LOST,
     Unavailable,
+    broker_is_away,
     create_topics,
     log_end,
     new_consumer,
+    no_broker,
     read_range,
     to_records,
     tp,
 )
 from tapelab.common.runtime.link import BrokerLink
 from tapelab.common.runtime.outage import Outage
+from tapelab.common.runtime.patience import patient, patiently
 from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import CommonSettings
 from tapelab.common.topics import ALL_TOPICS
 
-#: What reading from a broker that is away fails with.
-LOST: Final = (BrokerError, OSError, TimeoutError, Unavailable)
 #: How long a read to the log's end may go without a record.
 _SILENT_S: Final = 60.0
-
-
-def broker_is_away(error: BaseException) -> bool:
-    """Whether a failure means that the broker cannot be worked with now."""
-    return isinstance(error, LOST)
 
 
 async def read_topic(
@@ -46,7 +42,7 @@ async def read_topic(
     """Every record of a topic up to its end as it is now.
 
     Args:
-        outage: waits while the broker is away, then reads again from the start; without it, that is raised.
+        outage: waits while the broker is away, then reads again from the start; without it a command's patience.
         tail: at most so many records of each partition, the newest.
     """
 
@@ -56,13 +52,17 @@ async def read_topic(
                 await reader.seek_back(tail)
             return await reader.read_to_end()
 
-    return await attempt() if outage is None else await outage.through(attempt, broker_is_away)
+    return await (outage or patient()).through(attempt, broker_is_away)
 
 
 async def read_at(settings: CommonSettings, topic: str, partition: int, offset: int) -> Record | None:
     """One record; None where the log does not hold that offset (any more)."""
     if not 0 <= partition < settings.partitions:
         return None
+    return await patiently(lambda: _read_at(settings, topic, partition, offset))
+
+
+async def _read_at(settings: CommonSettings, topic: str, partition: int, offset: int) -> Record | None:
     consumer = new_consumer(settings)
     try:
         await consumer.start()
@@ -86,7 +86,7 @@ class TopicReader:
 
     Args:
         outage: waits and tells while the broker is away, and :meth:`poll` then returns nothing; without one the
-            failure is raised.
+            first answer is waited for with a command's patience, and a failure after it is raised.
     """
 
     def __init__(
@@ -111,16 +111,13 @@ class TopicReader:
         self.restarts = 0
 
     async def __aenter__(self) -> TopicReader:
+        if self._outage is None:
+            await patiently(self._opened)
+            return self
         try:
-            await self._open()
+            await self._opened()
         except LOST as error:
-            await self._close()
-            if self._outage is None:
-                raise
             self._outage.begin(error)
-        except BaseException:  # a cancellation too: nobody else would close it
-            await self._close()
-            raise
         return self
 
     async def __aexit__(
@@ -167,7 +164,7 @@ class TopicReader:
         Raises:
             Unavailable: the broker was lost meanwhile, or returns nothing more.
         """
-        return [record async for records in self.chunks(50_000) for record in records]
+        return [record async for records in self.chunks() for record in records]
 
     async def chunks(self, max_records: int = 2000) -> AsyncIterator[list[Record]]:
         """What :meth:`read_to_end` gives, as it is read.
@@ -239,23 +236,20 @@ class TopicReader:
         if self._consumer is not None and self._watching is not None and not self._watching.done():
             return self._consumer
         broken = self._watching is not None and self._watching.done() and not self._watching.cancelled()
-        raise Unavailable(
-            f"no broker at {self._settings.broker}",
-            expected="an unbroken connection",
-            actual=self._watching.result() if broken and self._watching is not None else "none",
-            remedy="start it, or correct TAPELAB_BROKER",
-        )
+        raise no_broker(self._settings, self._watching.result() if broken and self._watching else "no connection")
+
+    async def _opened(self) -> None:
+        try:
+            await self._open()
+        except BaseException:  # a cancellation too: nobody else would close it
+            await self._close()
+            raise
 
     async def _open(self) -> None:
         link = self._link = BrokerLink(self._settings)
         reason = await link.open()
         if reason is not None:
-            raise Unavailable(
-                f"no broker at {self._settings.broker}",
-                expected="a Kafka broker that answers",
-                actual=reason,
-                remedy="start it, or correct TAPELAB_BROKER",
-            )
+            raise no_broker(self._settings, reason)
         self._watching = asyncio.create_task(link.watch())
         durable = capabilities(self._settings).durable
         async with asyncio.timeout(CLIENT_TIMEOUT_S):

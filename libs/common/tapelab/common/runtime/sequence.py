@@ -7,12 +7,15 @@ seen, and stops at a hole that nothing explains.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from tapelab.common.codec import Identity
+
+_HALTED_STREAM: Final = re.compile(r"of stream (\d+), got")
 
 
 class Verdict(Enum):
@@ -131,3 +134,9 @@ class Sequencer:
 
 def _symbol(name: str) -> str:
     return name.partition("\x1f")[0]
+
+
+def halted_stream(message: str) -> int:
+    """The stream that a halt's message speaks of; marks keep the message alone. -1 where it names none."""
+    found = _HALTED_STREAM.search(message)
+    return -1 if found is None else int(found[1])

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tapelab.common.errors import TapelabError
 from tapelab.common.runtime.backoff import Backoff
-from tapelab.common.runtime.kafka import BrokerError, Unavailable
+from tapelab.common.runtime.kafka import LOST
 from tapelab.common.runtime.link import UNREACHABLE, BrokerLink
 from tapelab.common.runtime.service import ServiceContext
 
@@ -24,8 +24,6 @@ STOP_S: Final = 4.0
 CLOSE_S: Final = 20.0
 #: A session that worked for so long was no mistake: the next trouble is a new one.
 SETTLED_S: Final = 5.0
-
-LOST: Final = (BrokerError, ConnectionError, TimeoutError, Unavailable)
 
 
 class Sessions:

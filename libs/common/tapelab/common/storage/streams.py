@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -32,6 +33,12 @@ async def is_allocated(pool: asyncpg.Pool, symbol: str, stream: int) -> bool:
     return bool(
         await pool.fetchval("SELECT EXISTS (SELECT FROM streams WHERE symbol = $1 AND stream = $2)", symbol, stream)
     )
+
+
+async def tick_lineages(pool: asyncpg.Pool, streams: Sequence[int]) -> dict[int, str]:
+    """The lineage of the prints of some streams, by stream."""
+    rows = await pool.fetch("SELECT stream, lineage FROM streams WHERE stream = ANY($1)", list(streams))
+    return {int(row["stream"]): row["lineage"] for row in rows}
 
 
 async def sink_marks(pool: asyncpg.Pool) -> dict[tuple[str, int], int]:

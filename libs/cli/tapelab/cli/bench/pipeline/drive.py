@@ -24,7 +24,8 @@ from tapelab.cli.stack.postgres import EmbeddedPostgres
 from tapelab.cli.stack.processes import Child
 from tapelab.cli.up.supervisor import SERVICES, Supervisor
 from tapelab.common.errors import TapelabError
-from tapelab.common.runtime.kafka import create_topics, wait_for_broker
+from tapelab.common.runtime.kafka import create_topics
+from tapelab.common.runtime.patience import patiently, wait_for_broker
 from tapelab.common.settings import PREFIX, BrokerKind, CommonSettings, load
 from tapelab.common.storage.redis import connect
 from tapelab.common.topics import ALL_TOPICS
@@ -204,7 +205,7 @@ async def running(
         if with_database:
             await initialise(settings)
         else:
-            await create_topics(settings, ALL_TOPICS)
+            await patiently(lambda: create_topics(settings, ALL_TOPICS))
         supervisor = Supervisor(layout, environ)
         supervisor.configure({"api": {"TAPELAB_API_HOST": "127.0.0.1", "TAPELAB_API_PORT": "0"}})
         closing.push_async_callback(supervisor.stop_all)

@@ -27,6 +27,7 @@ from tapelab.common.instruments import Instruments, load_instruments
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.runtime.host import Host
 from tapelab.common.runtime.kafka import create_topics
+from tapelab.common.runtime.patience import patiently
 from tapelab.common.runtime.publisher import Publisher
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.service import ServiceContext
@@ -103,7 +104,7 @@ def singles(ticks: Ticks) -> list[bytes]:
 
 async def publish(settings: CommonSettings, values: Sequence[bytes], topic: str = topics.TICKS) -> None:
     """Put records on a topic of the namespace."""
-    await create_topics(settings, topics.ALL_TOPICS)
+    await patiently(lambda: create_topics(settings, topics.ALL_TOPICS))
     async with Publisher(settings) as publisher:
         for value in values:
             await publisher.send(topic, SYMBOL, value)
