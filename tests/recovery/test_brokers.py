@@ -64,9 +64,8 @@ async def test_each_broker_of_a_cluster_is_killed_in_turn(kafka_cluster: Cluster
         await world.feeder.rounds(60)
         async with world.feeding():
             for node in nodes:
-                await world.rig.working(*STAGES)
                 await asyncio.to_thread(node.kill)
-                await world.rig.after(4.0)
+                await world.rig.going_on(*STAGES)  # without it
                 await asyncio.to_thread(node.start)
-                await world.rig.after(4.0)
+                await world.rig.going_on(*STAGES)
         await world.sound(deaths=False)
