@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -258,12 +259,14 @@ class Rig:
         """SIGSTOP of PostgreSQL or Redis with all their processes: connections stand and nothing answers."""
         self.count(f"SIGSTOP of {backend.name}")
         for process in _family(backend):
-            process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):  # a worker of PostgreSQL that has just ended
+                process.suspend()
 
     def thaw_backend(self, backend: EmbeddedPostgres | EmbeddedRedis) -> None:
         """SIGCONT."""
         for process in _family(backend):
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def freeze(self, name: str) -> None:
         """SIGSTOP."""
