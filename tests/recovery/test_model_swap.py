@@ -9,7 +9,8 @@ import pytest
 from tests.fixtures_kafka import Broker
 from tests.recovery.scene import scene
 
-pytestmark = [pytest.mark.recovery, pytest.mark.stack]
+# The short form is in test_kills, which changes the model between kills.
+pytestmark = [pytest.mark.recovery_long, pytest.mark.stack]
 
 
 @pytest.mark.timeout(600)

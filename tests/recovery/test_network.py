@@ -12,7 +12,7 @@ from tests.recovery.proxy import Proxy
 from tests.recovery.rig import STAGES
 from tests.recovery.scene import Scene, scene
 
-pytestmark = [pytest.mark.recovery_long, pytest.mark.stack]
+pytestmark = [pytest.mark.recovery, pytest.mark.stack]
 
 
 async def slow(world: Scene, proxy: Proxy) -> None:

@@ -83,8 +83,9 @@ async def test_partitions_are_handed_over_by_hand(embedded_broker: Broker, names
         await world.sound()
 
 
+@pytest.mark.recovery_long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("stage", SHORT_AND_LONG)
+@pytest.mark.parametrize("stage", STAGES)
 async def test_two_own_the_same_partitions_by_mistake(
     embedded_broker: Broker, namespace: str, seed: int, stage: str
 ) -> None:
