@@ -251,5 +251,12 @@ def _of_three(number: int, controllers: list[int]) -> dict[str, str]:
         # A broker that was killed is noticed sooner than after the usual 9 s.
         "broker.session.timeout.ms": "6000",
         "broker.heartbeat.interval.ms": "500",
-        "replica.lag.time.max.ms": "3000",
+        # A busy machine with three Java machines on it must neither elect controllers all the time ...
+        "controller.quorum.fetch.timeout.ms": "8000",
+        "controller.quorum.election.timeout.ms": "3000",
+        "controller.quorum.request.timeout.ms": "5000",
+        # ... nor run more threads than it needs. (Copies fall out of the set with their broker's session.)
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+        "background.threads": "2",
     }

@@ -19,12 +19,16 @@ class Kill(NamedTuple):
 
 
 def kills(seed: int, count: int, names: Sequence[str]) -> list[Kill]:
-    """So many kills: of one service or of two at once, of working and of starting ones."""
+    """So many kills: of one service or of two at once, of working and of starting ones, each about as often."""
     rng = random.Random(seed)
     drawn: list[Kill] = []
+    waiting: list[str] = []
     left = count
     while left > 0:
-        victims = tuple(rng.sample(list(names), min(left, rng.choice((1, 1, 2)))))
+        if len(waiting) < 2:
+            waiting += [name for name in rng.sample(list(names), len(names)) if name not in waiting]
+        size = min(left, rng.choice((1, 1, 2)))
+        victims, waiting = tuple(waiting[:size]), waiting[size:]
         drawn.append(Kill(victims, round(rng.uniform(0.0, 0.6), 3), rng.random() < 0.15))
         left -= len(victims)
     return drawn

@@ -40,7 +40,7 @@ class Proxy:
 
     async def listen(self) -> None:
         """Be there."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
     async def cut(self) -> None:
         """Be gone: connections end, and new ones are refused."""
@@ -74,11 +74,20 @@ class Proxy:
             pair.cancel()
         await asyncio.gather(*self._pairs, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._pairs.add(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of its own: the server would log one that is cancelled as a failure.
+        pair = asyncio.create_task(self._serve(reader, writer))
+        self._pairs.add(pair)
         self._clients.add(writer)
+
+        def gone(_: object) -> None:
+            writer.close()  # also where the task was cancelled before it began
+            self._pairs.discard(pair)
+            self._clients.discard(writer)
+
+        pair.add_done_callback(gone)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sides = [writer]
         try:
             # Where one side ends, so does the other: it is told by the close below.
@@ -89,11 +98,13 @@ class Proxy:
                 async with asyncio.TaskGroup() as both:
                     both.create_task(self._pump(reader, upstream))
                     both.create_task(self._pump(answers, writer))
+        except asyncio.CancelledError:
+            for side in sides:
+                side.transport.abort()  # what is on the way is lost, and no socket outlives the proxy
+            raise
         finally:
             for side in sides:
                 side.close()
-            self._clients.discard(writer)
-            self._pairs.discard(task)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if isinstance(self._target, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -117,6 +118,14 @@ class Service:
         except httpx.HTTPError:
             return 0.0
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+    async def owned(self, http: httpx.AsyncClient) -> int:
+        """How many partitions it owns and has recovered; none while it does not answer."""
+        try:
+            text = (await http.get(f"http://127.0.0.1:{self.port}/metrics")).text
+        except httpx.HTTPError:
+            return 0
+        return sum(line.startswith("tapelab_snapshot_age_seconds{") for line in text.splitlines())
 
     async def taken(self, http: httpx.AsyncClient) -> float:
         """Steps (of the sink: rows) it has finished since it started: what they wrote is acknowledged."""
@@ -250,12 +259,14 @@ class Rig:
         """SIGSTOP of PostgreSQL or Redis with all their processes: connections stand and nothing answers."""
         self.count(f"SIGSTOP of {backend.name}")
         for process in _family(backend):
-            process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):  # a worker of PostgreSQL that has just ended
+                process.suspend()
 
     def thaw_backend(self, backend: EmbeddedPostgres | EmbeddedRedis) -> None:
         """SIGCONT."""
         for process in _family(backend):
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def freeze(self, name: str) -> None:
         """SIGSTOP."""
@@ -281,6 +292,36 @@ class Rig:
             while not await self.services[name].taken(self._http):
                 assert time.monotonic() < deadline, f"{name} takes no record within {timeout_s} s\n{self.story()}"
                 await asyncio.sleep(0.05)
+
+    async def going_on(self, *names: str, timeout_s: float = 120) -> None:
+        """Wait until the processes have taken records from now on: they work after what was done last."""
+        before = {name: await self.services[name].taken(self._http) for name in names}
+        deadline = time.monotonic() + timeout_s
+        for name in names:
+            while await self.services[name].taken(self._http) in (0.0, before[name]):
+                assert time.monotonic() < deadline, f"{name} takes no more records within {timeout_s} s\n{self.story()}"
+                await asyncio.sleep(0.05)
+
+    async def signalling(self, timeout_s: float = 120) -> None:
+        """Wait until inference has made signals from now on, of vectors that are warm."""
+        service = self.services["inference"]
+        before = await service.metric(self._http, "tapelab_records_out_total")
+        deadline = time.monotonic() + timeout_s
+        while await service.metric(self._http, "tapelab_records_out_total") in (0.0, before):
+            assert time.monotonic() < deadline, f"no signals within {timeout_s} s\n{self.story()}"
+            await asyncio.sleep(0.05)
+
+    async def owning(self, counts: Mapping[str, int], timeout_s: float = 120) -> None:
+        """Wait until each process owns so many partitions."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            owned = {name: await self.services[name].owned(self._http) for name in counts}
+            if owned == dict(counts):
+                return
+            assert time.monotonic() < deadline, (
+                f"expected partitions {dict(counts)} within {timeout_s} s, got {owned}\n{self.story()}"
+            )
+            await asyncio.sleep(0.1)
 
     async def after(self, seconds: float) -> None:
         """Let so much time pass."""

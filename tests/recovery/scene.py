@@ -28,7 +28,7 @@ class Scene:
         self.oracle = Oracle(rig.settings, self.feeder.sent)
 
     @contextlib.asynccontextmanager
-    async def feeding(self, *, pause_s: float = 0.05) -> AsyncIterator[None]:
+    async def feeding(self, *, pause_s: float = 0.15) -> AsyncIterator[None]:
         """Feed rounds in the background; the last one is acknowledged when this ends."""
         done = asyncio.Event()
         task = asyncio.create_task(self.feeder.until(done, pause_s=pause_s))

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.recovery, pytest.mark.stack]
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(16, marks=pytest.mark.timeout(600)),
+        pytest.param(12, marks=pytest.mark.timeout(600)),
         pytest.param(110, marks=[pytest.mark.recovery_long, pytest.mark.timeout(1800)]),
     ],
 )

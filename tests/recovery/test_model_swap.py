@@ -9,7 +9,8 @@ import pytest
 from tests.fixtures_kafka import Broker
 from tests.recovery.scene import scene
 
-pytestmark = [pytest.mark.recovery, pytest.mark.stack]
+# The short form is in test_kills, which changes the model between kills.
+pytestmark = [pytest.mark.recovery_long, pytest.mark.stack]
 
 
 @pytest.mark.timeout(600)
@@ -17,7 +18,8 @@ async def test_models_change_while_inference_dies(broker: Broker, namespace: str
     rng = random.Random(seed)
     async with scene(broker.environ, namespace, seed, services=("bars", "features", "inference")) as world:
         await world.feeder.rounds(60)
-        async with world.feeding(pause_s=0.02):
+        async with world.feeding():
+            await world.rig.signalling()
             for _ in range(4):
                 await world.rig.working("inference")
                 await world.rig.champions.crown()
@@ -25,5 +27,6 @@ async def test_models_change_while_inference_dies(broker: Broker, namespace: str
                 await world.rig.after(rng.uniform(0.0, 0.8))
                 await world.rig.kill("inference")
             await world.rig.working("inference")
+            await world.rig.signalling()
         found = await world.sound()
         assert len(found.models) > 1

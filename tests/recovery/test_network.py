@@ -12,7 +12,7 @@ from tests.recovery.proxy import Proxy
 from tests.recovery.rig import STAGES
 from tests.recovery.scene import Scene, scene
 
-pytestmark = [pytest.mark.recovery_long, pytest.mark.stack]
+pytestmark = [pytest.mark.recovery, pytest.mark.stack]
 
 
 async def slow(world: Scene, proxy: Proxy) -> None:
@@ -58,7 +58,7 @@ async def test_the_network_to_the_broker_fails_in_every_way(
             for fault in rng.sample(FAULTS, len(FAULTS)):
                 await world.rig.working(*STAGES)
                 await fault(world, proxy)
-                await world.rig.after(1.0)
+                await world.rig.going_on(*STAGES)
                 await world.rig.kill(rng.choice(STAGES))
-            await world.rig.ready()
+            await world.rig.working(*STAGES)
         await world.sound(deaths=False)

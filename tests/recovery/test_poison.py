@@ -59,6 +59,7 @@ async def test_poison_goes_to_the_dead_letters_and_nothing_else_changes(
             assert found.by_topic[topic + topics.DLQ_SUFFIX].expected >= 8
 
 
+@pytest.mark.recovery_long
 @pytest.mark.timeout(600)
 async def test_a_batch_that_came_broken_is_a_gap_that_its_dead_letter_explains(
     broker: Broker, namespace: str, seed: int

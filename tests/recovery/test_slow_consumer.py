@@ -10,7 +10,7 @@ from tests.fixtures_kafka import Broker
 from tests.recovery.rig import SERVICES
 from tests.recovery.scene import MEMORY_BYTES, scene
 
-pytestmark = [pytest.mark.recovery_long, pytest.mark.stack]
+pytestmark = [pytest.mark.recovery, pytest.mark.stack]
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ class _Acquired:
         (asyncpg.DiskFullError("no space left"), True),
         (asyncpg.AdminShutdownError("terminating"), True),
         (TimeoutError(), True),
+        (asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"), True),
         (OSError(28, "No space left on device"), False),
         (FileNotFoundError(2, "no file", "model.txt"), False),
         (asyncpg.UndefinedColumnError("no such column"), False),

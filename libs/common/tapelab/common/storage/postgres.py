@@ -46,6 +46,9 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # The same class tells of wrong use; only these are a connection that has ended under the caller.
         return any(said in str(error) for said in ("connection is closed", "connection was closed", "released back"))
+    if isinstance(error, asyncpg.InternalClientError):
+        # The database died while it told of an error, and the rollback found that unfinished; the pool drops it.
+        return "another operation" in str(error)
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _FILES):
         return False  # a file of ours, not a connection
     return isinstance(error, (*_AWAY, DatabaseAway))
