@@ -25,6 +25,7 @@ from tapelab.common.errors import PoisonRecord
 from tapelab.common.instruments import load_instruments
 from tapelab.common.pipeline import load_pipeline
 from tapelab.common.runtime.headers import ORIGIN, REASON, STAGE
+from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.sequence import Sequencer, Verdict
 from tapelab.common.runtime.snapshots import Snapshot
@@ -68,7 +69,7 @@ class Follower:
         """The next record of a partition."""
         sequencer = self._sequencers.setdefault(record.partition, Sequencer(self._topic))
         try:
-            value = decode(self._topic, record.value)
+            value = decode_keyed(record)
             if isinstance(value, TickBatch):
                 value.ticks()
         except PoisonRecord:
@@ -347,6 +348,7 @@ class Oracle:
                 versions.append(max((p["version"] for p in pointers), default=0))
                 span = state.offsets[topics.FEATURES], state.batch_end[topics.FEATURES]
                 spans.setdefault(partition, []).append((*span, {p["digest"] for p in pointers}))
+            trouble += _holes(f"{topics.FEATURES}[{partition}]", [(a, b) for a, b, _ in spans[partition]])
             if versions != sorted(versions):
                 trouble.append(f"{topic}[{partition}]: model versions go back: {versions}")
         for of_one in self._followers[topics.SIGNALS].taken.values():
@@ -356,6 +358,16 @@ class Oracle:
                 if signal.reason != "model_change" and not any(signal.model_digest in held for held in digests):
                     trouble.append(f"signal {signal.signal_id} names a model that its micro-batch does not record")
         return trouble
+
+
+def _holes(where: str, batches: Sequence[tuple[int, int]]) -> list[str]:
+    """Vectors between two micro-batches that no micro-batch decided."""
+    trouble, covered = [], min((a for a, _ in batches), default=0)
+    for a, b in sorted(batches):
+        if a > covered:
+            trouble.append(f"{where}: no micro-batch decided offsets {covered} to {a - 1}")
+        covered = max(covered, b)
+    return trouble
 
 
 def compared(expected: dict[Identity, list[bytes]], follower: Follower) -> Difference:
@@ -375,7 +387,7 @@ def compared_letters(expected: Sequence[Letter], found: dict[str, list[Letter]])
     return Difference(
         expected=len(by_origin),
         lost=len(by_origin.keys() - found.keys()),
-        doubled=len(found.keys() - by_origin.keys()),
+        # Letters have no numbers, so nobody who reads them can drop what was written again.
+        doubled=len(found.keys() - by_origin.keys()) + sum(len(letters) - 1 for letters in found.values()),
         different=sum(o in by_origin and any(one != by_origin[o] for one in letters) for o, letters in found.items()),
-        repeated=sum(len(letters) - 1 for letters in found.values()),
     )

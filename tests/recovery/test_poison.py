@@ -30,6 +30,8 @@ def poison(rng: random.Random, good: bytes) -> Iterator[tuple[str, bytes | None]
     yield "cut by a byte", good[:-1]
     yield "another schema", msgspec.msgpack.encode({"version": 9, "body": [1, 2, 3]})
     yield "a field of another type", msgspec.msgpack.encode([7, *msgspec.msgpack.decode(good)[1:]])
+    yield "nested without end", b"\x91" * 5000 + b"\x01"
+    yield "a record of another symbol", msgspec.msgpack.encode(["STRAY", *msgspec.msgpack.decode(good)[1:]])
     yield "oversize", rng.randbytes(_OVERSIZE)
 
 
@@ -56,7 +58,7 @@ async def test_poison_goes_to_the_dead_letters_and_nothing_else_changes(
                 await world.rig.working("bars", "features", "inference")
         found = await world.sound(deaths=False)
         for topic in (topics.TICKS, topics.BARS, topics.FEATURES):
-            assert found.by_topic[topic + topics.DLQ_SUFFIX].expected >= 8
+            assert found.by_topic[topic + topics.DLQ_SUFFIX].expected >= 10
 
 
 @pytest.mark.recovery_long
