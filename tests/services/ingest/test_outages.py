@@ -60,6 +60,53 @@ async def test_the_sink_waits_for_its_database_and_writes_each_print_once(pool: 
     assert sum((await sink_marks(pool)).values()) == expected
 
 
+async def test_a_database_that_hangs_is_an_outage_and_the_batch_is_written_once(pool: Any) -> None:
+    """The statement ran into its time limit: the sink is not ready, asks for the marks again, and goes on."""
+    clock = ManualClock()
+    wire = Wire(clock)
+    await Replay(
+        simulated(days=1), lanes(wire, clock, "p"), Board(), clock, asyncio.Event(), cut_ns=None, speed=None  # type: ignore[arg-type]
+    ).run()  # fmt: skip
+    ctx = ServiceContext("sink", Broker(Path()).settings, {}, clock=clock)
+    shown: list[tuple[bool, str]] = []
+    hanging = _Hanging(pool, lambda: shown.append(ctx.readiness))
+    ctx.ready()
+    await Table(hanging, Outage("postgres", clock, LOG, ctx), {}).take(wire.records[:50])  # type: ignore[arg-type]
+    assert not shown[-1][0]
+    assert "waiting for PostgreSQL" in shown[-1][1]
+    assert ctx.readiness[0]
+    assert sum((await sink_marks(pool)).values()) == await pool.fetchval("SELECT count(*) FROM ticks_raw") > 0
+
+
+class _Hanging:
+    """A pool whose first transaction is committed and then said to have timed out."""
+
+    def __init__(self, pool: Any, asked: Callable[[], None]) -> None:
+        self._pool = pool
+        self._asked = asked
+        self._left = 1
+
+    def acquire(self) -> Any:
+        self._left -= 1
+        return _Silent(self._pool.acquire()) if self._left == 0 else self._pool.acquire()
+
+    async def fetch(self, *query: Any) -> Any:
+        self._asked()
+        return await self._pool.fetch(*query)
+
+
+class _Silent:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __aenter__(self) -> Any:
+        return await self._inner.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._inner.__aexit__(*error)
+        raise TimeoutError
+
+
 class _Breaking:
     """A pool whose next connections break before or after a commit."""
 

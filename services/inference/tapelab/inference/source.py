@@ -139,7 +139,8 @@ class ContextSource:
         self.current = encoded
 
     def _lost(self, error: BaseException) -> None:
-        self._say("redis", f"Redis does not answer, staying with the last models and halts: {error}")
+        if not self._told.get("redis"):  # one outage fails in several ways; the first of them says enough
+            self._say("redis", f"Redis does not answer, staying with the last models and halts: {error}")
         self._tell("; ".join(text for text in self._told.values() if text))
 
     def _say(self, about: str, text: str, level: int = logging.ERROR) -> None:

@@ -120,9 +120,13 @@ async def write(pool: asyncpg.Pool, writing: Writing) -> None:
         return
     try:
         async with pool.acquire() as conn, conn.transaction():
-            await conn.copy_to_table("ticks_raw", source=_stream(writing.parts), columns=COLUMNS, format="binary")
-            for (symbol, stream), mark in writing.marks.items():
-                await streams.advance_mark(conn, symbol, stream, mark.lineage, mark.next_seq)
+            try:
+                await conn.copy_to_table("ticks_raw", source=_stream(writing.parts), columns=COLUMNS, format="binary")
+                for (symbol, stream), mark in writing.marks.items():
+                    await streams.advance_mark(conn, symbol, stream, mark.lineage, mark.next_seq)
+            except TimeoutError:
+                conn.terminate()  # a rollback would wait as long again for a database that hangs
+                raise
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if is_away(error):
             raise

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from tapelab.cli.stack.layout import default_layout, stack_environ, without_foreign
 from tapelab.common.clock import SystemClock
 from tapelab.common.settings import CommonSettings, load
-from tapelab.common.storage.postgres import create_pool
+from tapelab.common.storage.postgres import close_pool, create_pool
 from tapelab.common.storage.redis import connect
 from tapelab.common.storage.registry import Registry
 
@@ -49,7 +49,7 @@ async def connected(*, lazy: bool = False) -> AsyncIterator[Stack]:
         yield Stack(settings, pool, redis, Registry(pool, redis, SystemClock(), settings.namespace))
     finally:
         await redis.aclose()
-        await pool.close()
+        await close_pool(pool)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -17,6 +18,8 @@ from tapelab.common.storage.postgres import is_away
 from tapelab.common.storage.streams import seen_symbols
 
 Symbol = Annotated[str, typer.Argument(help="Symbol, or * for all.")]
+#: How long the check of a symbol may hold up its halt.
+_CHECK_S: Final = 1.5
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +63,8 @@ async def _check_known(symbol: str, stack: Stack) -> None:
         TapelabError: the stack has seen no print of it, and no instrument is named so.
     """
     try:
-        seen = await seen_symbols(stack.pool)
+        async with asyncio.timeout(_CHECK_S):
+            seen = await seen_symbols(stack.pool)
     except Exception as error:
         if not is_away(error):
             raise

@@ -3,13 +3,17 @@
 PostgreSQL holds the truth as a history that only grows; Redis holds what is current, because inference reads it
 there. A halt is written to both, PostgreSQL first. Where PostgreSQL is away a halt still takes effect through Redis
 and is entered into the history later; where Redis is away, or was lost, it is brought up to the history.
+
+A halt waits for nobody: its row is a statement of its own, without a lock. What ends a halt, or brings the stores
+together, does one after the other under a lock, and touches a field of Redis only if no halt came in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import asyncpg
 import msgspec
@@ -18,16 +22,27 @@ from redis.exceptions import RedisError
 
 from tapelab.common.errors import RegistryError
 from tapelab.common.storage.postgres import DatabaseAway, is_away
-from tapelab.common.storage.redis import key
+from tapelab.common.storage.redis import ANSWER_S, key
+
+T = TypeVar("T")
 
 #: Field of the hash that halts every symbol.
 ALL_SYMBOLS: Final = "*"
 
 
-# Any fixed number: one change of halts at a time, from the history's row to the field in Redis.
+# Any fixed number: one end of a halt, or one sync, at a time, from the history's row to the field in Redis.
 _HALT_LOCK: Final = 7_409_003
-#: How long an emergency stop waits for PostgreSQL before it goes on without.
-_PATIENCE_S: Final = 3.0
+#: How long a change waits for that lock: longer than who holds it may wait for Redis.
+_LOCK_S: Final = 2 * ANSWER_S
+#: How long an emergency stop waits for a connection to PostgreSQL, and for its answer, before it goes on without.
+_PATIENCE_S: Final = 1.5
+# KEYS: the hash. ARGV: field, the value it must still have ("" for none), the value it gets ("" for none).
+_EXCHANGE: Final = """
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
 _LOST: Final = (RedisError, OSError, TimeoutError)
 
 
@@ -106,13 +121,13 @@ class Halts:
             DatabaseAway: neither store answers.
         """
         try:
-            async with self._changing() as conn:
-                kept = await _append(conn, symbol, "halt", halt)
-                return Written(None, await self._set(symbol, kept))
+            kept = await self._record(symbol, halt)
         except Exception as error:
             if not is_away(error):
                 raise
             not_recorded = _told(error)
+        else:
+            return Written(None, await self._set(symbol, kept))
         not_current = await self._set(symbol, msgspec.structs.replace(halt, number=0))
         if not_current is not None:
             raise DatabaseAway(
@@ -132,13 +147,20 @@ class Halts:
         try:
             async with self._changing() as conn:
                 was = symbol in await _current(conn)
+                found, not_current = b"", None
+                try:  # before the row: a halt that is set after it must stay
+                    found = (await self._raw()).get(symbol, b"")
+                except _LOST as error:
+                    not_current = _told(error)
                 if was:
                     await _append(conn, symbol, "resume", halt)
-                try:
-                    cleared = bool(await self._redis.hdel(halts_key(self._namespace), symbol))
-                except _LOST as error:
-                    return was, Written(None, _told(error))
-                return was or cleared, Written(None, None)
+                cleared = False
+                if found:
+                    try:
+                        cleared = await self._exchange(symbol, found, b"")
+                    except _LOST as error:
+                        not_current = _told(error)
+                return was or cleared, Written(None, not_current)
         except Exception as error:
             if not is_away(error):
                 raise
@@ -159,10 +181,13 @@ class Halts:
 
     async def sync(self) -> list[str]:
         """Bring Redis and the history together, so that no halt is lost; what was done, in words."""
+        await self._raw()  # a Redis that does not answer is met before the lock is taken
         done: list[str] = []
         async with self._changing() as conn:
+            # Redis first: a halt that is set from here on is in the history that is read next.
+            raw = await self._raw()
+            found = {symbol: _readable(value) for symbol, value in raw.items()}
             wanted = await _current(conn)
-            found = await self._found()
             rows = [h.number for h in found.values() if h is not None]
             known = {row["number"] for row in await conn.fetch("SELECT number FROM halts WHERE number = ANY($1)", rows)}
             for symbol, halt in found.items():
@@ -171,43 +196,54 @@ class Halts:
                     done.append(f"halt of {symbol} entered into the history")
             for symbol, halt in wanted.items():
                 if found.get(symbol) != halt:
-                    await self._redis.hset(halts_key(self._namespace), symbol, msgspec.json.encode(halt))
-                    if symbol not in found:
+                    was = raw.get(symbol, b"")
+                    if await self._exchange(symbol, was, msgspec.json.encode(halt)) and not was:
                         done.append(f"halt of {symbol} written to Redis again")
             for symbol in sorted(found.keys() - wanted.keys()):
-                if found[symbol] is not None:  # what cannot be read is left: it may be a halt
-                    await self._redis.hdel(halts_key(self._namespace), symbol)
+                # What cannot be read is left: it may be a halt.
+                if found[symbol] is not None and await self._exchange(symbol, raw[symbol], b""):
                     done.append(f"halt of {symbol}, which had been ended, removed from Redis")
         return done
 
-    async def _found(self) -> dict[str, Halt | None]:
-        """What Redis holds; None where it cannot be read."""
-        found: dict[str, Halt | None] = {}
-        raw: dict[Any, Any] = await self._redis.hgetall(halts_key(self._namespace))
-        for field, value in sorted(raw.items()):
-            try:
-                found[field.decode()] = _DECODER.decode(value)
-            except msgspec.MsgspecError:
-                found[field.decode()] = None
-        return found
+    async def _raw(self) -> dict[str, bytes]:
+        """What Redis holds, as it holds it."""
+        call: Any = self._redis.hgetall(halts_key(self._namespace))
+        raw: dict[bytes, bytes] = await _soon(call)
+        return {field.decode(): value for field, value in sorted(raw.items())}
+
+    async def _exchange(self, symbol: str, was: bytes, now: bytes) -> bool:
+        """Change or remove (``b""``) a field if it is still what it was; whether it was."""
+        call: Any = self._redis.eval(_EXCHANGE, 1, halts_key(self._namespace), symbol, was, now)
+        return bool(await _soon(call))
 
     async def _set(self, symbol: str, halt: Halt) -> str | None:
         try:
-            await self._redis.hset(halts_key(self._namespace), symbol, msgspec.json.encode(halt))
+            call: Any = self._redis.hset(halts_key(self._namespace), symbol, msgspec.json.encode(halt))
+            await _soon(call)
         except _LOST as error:
             return _told(error)
         return None
 
+    async def _record(self, symbol: str, halt: Halt) -> Halt:
+        conn = await self._pool.acquire(timeout=_PATIENCE_S)
+        try:
+            return await _append(conn, symbol, "halt", halt)
+        except TimeoutError:
+            conn.terminate()  # to give it back whole would mean to wait for the database again
+            raise
+        finally:
+            await self._pool.release(conn)
+
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[Any]:
         """A connection that holds the lock over the history's row and the field that follows it."""
-        async with self._pool.acquire(timeout=_PATIENCE_S) as conn:
-            await conn.execute("SELECT pg_advisory_lock($1)", _HALT_LOCK, timeout=_PATIENCE_S)
+        async with self._pool.acquire(timeout=_LOCK_S) as conn:
+            await conn.execute("SELECT pg_advisory_lock($1)", _HALT_LOCK, timeout=_LOCK_S)
             try:
                 yield conn
             finally:
                 if not conn.is_closed():  # the lock ends with the connection
-                    await conn.execute("SELECT pg_advisory_unlock($1)", _HALT_LOCK, timeout=_PATIENCE_S)
+                    await conn.execute("SELECT pg_advisory_unlock($1)", _HALT_LOCK, timeout=_LOCK_S)
 
 
 async def _append(conn: Any, symbol: str, action: str, halt: Halt) -> Halt:
@@ -233,8 +269,21 @@ async def _current(conn: Any) -> dict[str, Halt]:
     }
 
 
+async def _soon(call: Awaitable[T]) -> T:
+    """What Redis answers, or a TimeoutError: a connection and a command together get no more than one of them."""
+    async with asyncio.timeout(ANSWER_S):
+        return await call
+
+
+def _readable(value: bytes) -> Halt | None:
+    try:
+        return _DECODER.decode(value)
+    except msgspec.MsgspecError:
+        return None
+
+
 def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}" if str(error) else f"{type(error).__name__}: no answer in time"
 
 
 def halt_of(halts: dict[str, Halt], symbol: str) -> Halt | None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tapelab.common.errors import ConfigError
+
+#: How long a command, or the connection before it, may take; what takes longer has a hung Redis behind it.
+ANSWER_S: Final = 2.0
 
 
 def connect(url: str) -> Redis:
@@ -19,8 +25,13 @@ def connect(url: str) -> Redis:
         ConfigError: the URL has another scheme.
     """
     try:
+        # A connection that was cut is made again once. A silence is not tried again: the client repeats the connection
+        # inside of the repeated command, and the attempts multiply to more than a minute.
         return Redis.from_url(
-            url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3)
+            url,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+            retry=Retry(ConstantBackoff(0.05), 1, supported_errors=(RedisConnectionError,)),
         )
     except ValueError as error:
         raise ConfigError(
