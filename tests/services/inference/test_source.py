@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from tapelab.inference.context import view_of
 from tapelab.inference.models import Models
 from tapelab.inference.source import ContextSource
 from tests.common.serving.models import MemoryStore, manifest, model_txt
+from tests.fixtures_storage import RedisServer
 from tests.services.inference.vectors import COSTS, PAIR
 
 NEWS = Halt(reason="news", by="me", set_ns=1)
@@ -182,6 +184,24 @@ async def test_while_redis_is_away_the_last_context_stays(world: World, monkeypa
     assert world.source.current == before
     assert "Redis does not answer, staying with the last models and halts: connection refused" in world.detail
     assert world.said("Redis does not answer") == 1
+    assert await world.source.refresh()
+    assert world.detail == ""
+
+
+async def test_a_frozen_redis_is_noticed_within_seconds_said_once_and_shown(
+    world: World, redis_server: RedisServer
+) -> None:
+    await world.point("m1", world.model("m1"))
+    assert await world.source.refresh()
+    before = world.source.current
+    with redis_server.frozen():
+        frozen_at = time.monotonic()
+        assert not await world.source.refresh()
+        assert time.monotonic() - frozen_at < 5
+        assert not await world.source.refresh()  # fails on its way to a connection, in other words
+    assert "Redis does not answer, staying with the last models and halts" in world.detail
+    assert world.said("Redis does not answer") == 1
+    assert world.source.current == before
     assert await world.source.refresh()
     assert world.detail == ""
 
