@@ -203,6 +203,8 @@ export interface paths {
         /**
          * Halt
          * @description Halt a symbol, or all with ``*``: inference goes flat and stays so until the halt is ended.
+         *
+         *     ``warning`` says what is still missing where PostgreSQL or Redis was away; the gateway completes it.
          */
         post: operations["halt"];
         /**
