@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tapelab.common.sources.detect import open_tape
 from tapelab.common.sources.nelogica_writer import write_nelogica
 from tests.e2e.stack import Running
+from tests.fixtures_kafka import need_kafka
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -105,9 +105,7 @@ def test_a_table_that_a_collector_fills_is_followed(started: Any, empty_database
 
 
 def test_on_apache_kafka_a_killed_service_loses_and_doubles_nothing(started: Any) -> None:
-    for command in ("java", "mvn"):
-        if shutil.which(command) is None:
-            pytest.skip(f"needs {command} on the PATH, as BROKER=kafka does")
+    need_kafka()
     run = started(BROKER="kafka", EXIT_AFTER_SIGNALS="60")
     run.until("signals", lambda: run.signals() >= 5, 300)
     for module in ("tapelab.bars", "tapelab.features", "tapelab.inference"):
