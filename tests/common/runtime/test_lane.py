@@ -166,6 +166,7 @@ async def test_a_slow_broker_bounds_what_is_computed_ahead(monkeypatch: pytest.M
 
 async def test_catching_up_takes_snapshots_by_the_work_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "SNAPSHOT_EVERY_BUSY_S", 0.0)
+    monkeypatch.setattr(lane, "SNAPSHOT_COST", 0)
     monkeypatch.setattr(inbox, "CHUNK_RECORDS", 10)
     producer = FakeProducer()
     async with working(producer) as made:

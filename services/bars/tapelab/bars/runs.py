@@ -14,9 +14,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tapelab.common.schemas.ticks import TickBatch
+from tapelab.common.schemas.ticks import TickBatch, joined
 from tapelab.quant.bars.builder import BarBuilder
-from tapelab.quant.ticks import Ticks
 
 #: Prints of one call. More gain nothing, and memory and the time that one call takes stay bounded.
 MOST_PRINTS: Final = 65_536
@@ -25,34 +24,34 @@ Rows = npt.NDArray[np.void]
 
 
 class Run:
-    """Batches that follow each other in their sequence, under one book position.
+    """Checked batches that follow each other in their sequence, under one book position.
 
     Args:
         batch: the first of them; what it says besides its prints holds for all.
-        first_seq: of its first print that counts.
+        cause: the index of its record.
+        skip: how many of its prints were seen before.
     """
 
-    def __init__(self, batch: TickBatch, first_seq: int) -> None:
+    def __init__(self, batch: TickBatch, cause: int, skip: int) -> None:
         self.batch = batch
-        self._first_seq = first_seq
-        self._causes: list[int] = []
-        self._parts: list[Ticks] = []
-        self._ends: list[int] = []
-        self._end = first_seq
+        self._skip = skip
+        self._first_seq = batch.first_seq + skip
+        self._batches = [batch]
+        self._causes = [cause]
+        self._ends = [batch.first_seq + batch.n]
 
-    def takes(self, batch: TickBatch, first_seq: int) -> bool:
-        """Whether the batch, from that number on, goes on where this run ends."""
+    def takes(self, batch: TickBatch) -> bool:
+        """Whether the batch goes on where this run ends."""
         mine = self.batch
         together = batch.first_seq + batch.n - self._first_seq
         same = batch.book_seq == mine.book_seq and batch.exchange == mine.exchange
-        return first_seq == self._end and same and together <= MOST_PRINTS
+        return batch.first_seq == self._ends[-1] and same and together <= MOST_PRINTS
 
-    def add(self, cause: int, ticks: Ticks) -> None:
-        """Take the next batch's prints; ``cause`` is the index of its record."""
+    def add(self, batch: TickBatch, cause: int) -> None:
+        """Take the next batch; ``cause`` is the index of its record."""
+        self._batches.append(batch)
         self._causes.append(cause)
-        self._parts.append(ticks)
-        self._end += ticks.n
-        self._ends.append(self._end)
+        self._ends.append(batch.first_seq + batch.n)
 
     def compute(self, builder: BarBuilder) -> Iterator[tuple[int, int, Rows]]:
         """(cause, index of the specification, the bars that this record closed), in that order.
@@ -60,17 +59,18 @@ class Run:
         A bar that closes with its own last print names its record by that print's number. Bars that a later print
         closes (those of time, and a session's last) do not; where such may come, each batch is a call of its own.
         """
-        if len(self._parts) > 1 and all(spec.kind != "time" for spec in builder.specs):
-            ticks = Ticks.concatenate(self._parts)
+        ticks, book_seq = joined(self._batches).slice(self._skip), self.batch.book_seq
+        if len(self._batches) > 1 and all(spec.kind != "time" for spec in builder.specs):
             if int(ticks.ts_event_ns.max()) < builder.session_close_ns:
-                yield from self._by_cause(builder.update(ticks, self._first_seq, self.batch.book_seq))
+                yield from self._by_cause(builder.update(ticks, self._first_seq, book_seq))
                 return
-        first = self._first_seq
-        for cause, ticks in zip(self._causes, self._parts, strict=True):
-            for spec, rows in enumerate(builder.update(ticks, first, self.batch.book_seq)):
+        begin = self._first_seq
+        for cause, end in zip(self._causes, self._ends, strict=True):
+            part = ticks.slice(begin - self._first_seq, end - self._first_seq)
+            for spec, rows in enumerate(builder.update(part, begin, book_seq)):
                 if len(rows):
                     yield cause, spec, rows
-            first += ticks.n
+            begin = end
 
     def _by_cause(self, closed: list[Rows]) -> Iterator[tuple[int, int, Rows]]:
         pieces = []

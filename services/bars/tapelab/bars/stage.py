@@ -98,7 +98,7 @@ class BarsStage:
 
     def _take(self, cause: int, record: Record, step: Step) -> None:
         batch: TickBatch = decode_keyed(record)
-        ticks = batch.ticks()
+        batch.check()
         track = self._track(batch)
         _check(batch, track.calendar)
         # Only what has passed every check may move the reading mark.
@@ -116,20 +116,19 @@ class BarsStage:
             _compute(track, step)
             # Whoever has read the log from its first record, or knows the symbol, sees a stream's real beginning.
             track.new_stream(whole=bool(self._whole) or track.known or batch.first_seq == 0)
-        track.look(batch, ticks)
+        track.look(batch)
         if admission.verdict is Verdict.RESET:
             _compute(track, step)
             track.builder.reset(after_gap=True)
             _count(step, "gaps")
         if admission.skip > 0:
-            ticks = ticks.slice(admission.skip)
             _count(step, "prints_repeated", admission.skip)
-        first_seq = batch.first_seq + admission.skip
         if batch.n > 0:
-            if track.run is None or not track.run.takes(batch, first_seq):
+            if track.run is not None and admission.skip == 0 and track.run.takes(batch):
+                track.run.add(batch, cause)
+            else:
                 _compute(track, step)
-                track.run = Run(batch, first_seq)
-            track.run.add(cause, ticks)
+                track.run = Run(batch, cause, admission.skip)
         elif batch.session_end_ns > 0:
             _compute(track, step)
             for spec, rows in enumerate(track.builder.end_session(batch.session_end_ns)):
@@ -256,12 +255,11 @@ def _parsed(pipeline: Pipeline) -> tuple[BarSpec, ...]:
 
 
 def _check(batch: TickBatch, calendar: SessionCalendar) -> None:
-    numbers = (batch.first_seq, batch.book_seq, batch.session_end_ns)
-    if not all(0 <= number < _LAST for number in numbers):
+    if not (0 <= batch.first_seq < _LAST and 0 <= batch.book_seq < _LAST and 0 <= batch.session_end_ns < _LAST):
         raise PoisonRecord(
             f"tick batch of {batch.symbol} has a number out of range",
             expected="first_seq, book_seq and session_end_ns from 0 to 2^62",
-            actual=", ".join(map(str, numbers)),
+            actual=f"{batch.first_seq}, {batch.book_seq}, {batch.session_end_ns}",
             remedy=_REMEDY,
         )
     if batch.n == 0 and batch.session_end_ns > 0:

@@ -15,7 +15,6 @@ from tapelab.quant.bars.builder import BarBuilder
 from tapelab.quant.bars.rules import eligible
 from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.calendar import SessionCalendar
-from tapelab.quant.ticks import Ticks
 
 
 class TrackState(msgspec.Struct, frozen=True, array_like=True):
@@ -65,13 +64,14 @@ class Track:
         self._undated = not whole
         self._lay_down(0)
 
-    def look(self, batch: TickBatch, ticks: Ticks) -> None:
+    def look(self, batch: TickBatch) -> None:
         """Learn from the first prints, or the first session's end, of a stream whose beginning is lost."""
         if not self._undated:
             return
         if batch.n == 0:
             self._date(batch.session_end_ns - 1)
             return
+        ticks = batch.ticks()
         times = ticks.ts_event_ns[eligible(ticks, self.calendar, self._instrument.bar_trade_types)]
         if len(times):
             # The middle one: a print that comes a day late must not make its day the first one.

@@ -39,6 +39,11 @@ class Adopted:
             slot = (record.topic, identity(value))
             self._next[slot] = max(self._next.get(slot, 0), seq_range(value)[1])
 
+    @property
+    def empty(self) -> bool:
+        """Whether they hold nothing."""
+        return not (self._next or self._dead)
+
     def has(self, output: Output) -> bool:
         """Whether the log holds this output already."""
         slot = (output.topic, identity(output.record))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
+#: What takes no longer is computed in the loop, which may be held for 20 ms. Beside a thread that computes, the loop
+#: waits 5 ms for the interpreter at every turn, so that a thread would delay it as much; and passing prints from one
+#: core to the other and back costs a fifth of all the work there is.
+SHORT_NS: Final = 8_000_000
+
 
 class Compute:
-    """One thread for all stages of a process.
+    """One thread for all stages of a process, and turns in the loop for what is short.
 
     The kernels release the interpreter, everything else in a stage shares it with the loop a few milliseconds
     at a time. One thread, because a second would only take turns with the first.
@@ -20,6 +25,14 @@ class Compute:
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"compute-{name}")
+        self._turn = asyncio.Lock()
+
+    async def turn(self, function: Callable[[Unpack[Args]], T], *args: *Args) -> T:
+        """The result of a function that is expected to take ``SHORT_NS`` at most; one in a round of the loop."""
+        async with self._turn:
+            result = function(*args)
+            await asyncio.sleep(0)
+            return result
 
     async def run(self, function: Callable[[Unpack[Args]], T], *args: *Args) -> T:
         """The function's result; when the caller is cancelled, a function that has begun ends unheard."""

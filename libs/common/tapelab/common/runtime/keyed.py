@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tapelab.common.codec import decode, identity, seq_range
+from tapelab.common.codec import decode, seq_range
 from tapelab.common.errors import PoisonRecord
 from tapelab.common.runtime.stage import Record
 
@@ -44,12 +44,12 @@ def decode_keyed(record: Record) -> Any:
             actual=key,
             remedy=_REMEDY,
         )
-    numbers = (identity(value).stream, *seq_range(value))
-    if not all(0 <= number <= LARGEST for number in numbers):
+    first, last = seq_range(value)
+    if not (0 <= value.stream <= LARGEST and 0 <= first <= LARGEST and 0 <= last <= LARGEST):
         raise PoisonRecord(
             f"record of {symbol} on {record.topic} has a number out of range",
             expected="stream and seq from 0 to 2^62",
-            actual=", ".join(map(str, numbers)),
+            actual=f"{value.stream}, {first}, {last}",
             remedy=_REMEDY,
         )
     return value

@@ -13,7 +13,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
-from tapelab.common.runtime.compute import Compute
+from tapelab.common.runtime.compute import SHORT_NS, Compute
 from tapelab.common.runtime.fairness import turns
 from tapelab.common.runtime.halted import HaltedSymbols
 from tapelab.common.runtime.inbox import Inbox
@@ -32,8 +32,12 @@ STEP_BYTES: Final = 1_048_576
 IN_FLIGHT: Final = 4
 #: How old a snapshot may get while records come in ...
 SNAPSHOT_EVERY_S: Final = 15.0
-#: ... and how much computing time it may be behind, which is what a recovery takes to catch up with it.
+#: ... and how much computing time it may be behind, which is what a recovery takes to catch up with it ...
 SNAPSHOT_EVERY_BUSY_S: Final = 1.0
+#: ... unless taking one costs so much that it would be more than a twentieth of the work.
+SNAPSHOT_COST: Final = 20
+#: Weight of the last step in what a record is expected to take.
+_NEWEST: Final = 0.25
 
 
 class Lane:
@@ -83,6 +87,8 @@ class Lane:
         self._dirty = False
         self._too_large = False
         self._busy_ns = 0
+        self._cost_ns = 0
+        self._record_ns: float | None = None  # what a record took lately
         self._snapshot_ns = ctx.clock.monotonic_ns()
         self._finishing = asyncio.Event()
 
@@ -133,7 +139,8 @@ class Lane:
 
     async def _step(self, records: list[Record]) -> None:
         started = self._ctx.clock.monotonic_ns()
-        made = await self._compute.run(self._made, records)
+        short = self._record_ns is not None and self._record_ns * len(records) <= SHORT_NS
+        made = await (self._compute.turn if short else self._compute.run)(self._made, records)
         self._dirty = True
         self._halted.update(records, made.step)
         sent = await self._writer.write(self._producer, records, made)
@@ -145,10 +152,13 @@ class Lane:
             self._ctx.tracing.step(self._metrics.stage, records, made.step, ended_ns - took_ns, ended_ns)
 
     def _made(self, records: list[Record]) -> Prepared:
-        """In the computing thread."""
+        """In the computing thread, or in the loop where it will not take long."""
         started = self._ctx.clock.monotonic_ns()
         made = self._writer.prepare(records, self._stage.process(records))
-        self._busy_ns += self._ctx.clock.monotonic_ns() - started
+        took_ns = self._ctx.clock.monotonic_ns() - started
+        self._busy_ns += took_ns
+        newest = took_ns / len(records)
+        self._record_ns = newest if self._record_ns is None else self._record_ns + _NEWEST * (newest - self._record_ns)
         return made
 
     def _ends_of(self, chunk: list[Record]) -> dict[str, int]:
@@ -177,7 +187,8 @@ class Lane:
 
     def _snapshot_due(self) -> bool:
         age_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
-        return self._dirty and (age_ns >= SNAPSHOT_EVERY_S * 1e9 or self._busy_ns >= SNAPSHOT_EVERY_BUSY_S * 1e9)
+        busy_ns = max(SNAPSHOT_EVERY_BUSY_S * 1e9, SNAPSHOT_COST * self._cost_ns)
+        return self._dirty and (age_ns >= SNAPSHOT_EVERY_S * 1e9 or self._busy_ns >= busy_ns)
 
     async def _snapshot(self) -> None:
         """Write the state as of the end of the last chunk, once all that came of it is acknowledged."""
@@ -186,6 +197,7 @@ class Lane:
             return
         self._snapshot_ns, self._busy_ns = self._ctx.clock.monotonic_ns(), 0
         state = await self._compute.run(self._stage.snapshot)
+        self._cost_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
         limit = limit_of(self._snapshots.topic)
         self._too_large = len(state) > limit - 65_536
         if self._too_large:

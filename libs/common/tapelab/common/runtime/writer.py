@@ -106,13 +106,21 @@ class StepWriter:
         messages: list[Message] = []
         adopted = 0
         oversize: dict[int, str] = {}
+        known = not self.adopted.empty
+        of: tuple[int, str] | None = None
+        key, headers, frame = b"", list[tuple[str, bytes]](), 0
         for output in step.outputs:
-            if self.adopted.has(output):
+            if known and self.adopted.has(output):
                 adopted += 1
                 continue
-            key, value = output.record.symbol.encode(), encode(output.record)
-            headers = carried(records[output.cause].headers, self._stage, now_ns)
-            size, limit = message_bytes(key, value, headers), limit_of(output.topic)
+            value = encode(output.record)
+            if of != (output.cause, output.record.symbol):
+                # One record often causes several outputs.
+                of = output.cause, output.record.symbol
+                key = output.record.symbol.encode()
+                headers = carried(records[output.cause].headers, self._stage, now_ns)
+                frame = message_bytes(key, b"", headers)
+            size, limit = frame + len(value), limit_of(output.topic)
             if size > limit:
                 oversize.setdefault(
                     output.cause, f"its output on {output.topic} is too large: expected {limit} bytes, got {size}"

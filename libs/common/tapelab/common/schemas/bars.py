@@ -106,10 +106,19 @@ def bars_of_rows(
 ) -> list[Bar]:
     """The records of a ``BAR_DTYPE`` array, in order."""
     head = (symbol, exchange, spec, stream, lineage, tick_lineage)
-    return [msgspec.convert(head + values, Bar) for values in rows.tolist()]
+    # A structured row becomes a tuple field by field; most of them are floats side by side, and go as one array.
+    numbers = np.ascontiguousarray(rows).view(np.float64).reshape(-1, _WORDS)[:, _FLOATS_AT:].tolist()
+    return [
+        msgspec.convert((*head, *whole, *floats), Bar)
+        for whole, floats in zip(rows[_WHOLE].tolist(), numbers, strict=True)
+    ]
 
 
 _FIELDS: Final[tuple[str, ...]] = BAR_DTYPE.names or ()
+#: The whole numbers come first; from there on all fields are float64.
+_WHOLE: Final = [name for name in _FIELDS if BAR_DTYPE[name].kind in "iu"]
+_WORDS: Final = BAR_DTYPE.itemsize // 8
+_FLOATS_AT: Final = _WORDS - (len(_FIELDS) - len(_WHOLE))
 _IDENTITY: Final = len(Bar.__struct_fields__) - len(_FIELDS)
 
 

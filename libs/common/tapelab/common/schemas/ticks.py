@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -12,6 +14,8 @@ from tapelab.quant.dtypes import TICK_COLUMNS
 from tapelab.quant.ticks import Ticks
 
 _COLUMNS: Final = tuple((name, np.dtype(dtype)) for name, dtype in TICK_COLUMNS)
+_SIZES: Final = tuple(dtype.itemsize for _, dtype in _COLUMNS)
+_bytes_of: Final[Callable[[Any], tuple[bytes, ...]]] = attrgetter(*(name for name, _ in _COLUMNS))
 
 
 class TickBatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -72,22 +76,40 @@ class TickBatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             **columns,
         )
 
+    def check(self) -> None:
+        """Make sure that the columns are as long as ``n`` says; :func:`joined` relies on it.
+
+        Raises:
+            PoisonRecord: one of them is not.
+        """
+        if [*map(len, _bytes_of(self))] == [self.n * size for size in _SIZES]:
+            return
+        for (name, _), size, raw in zip(_COLUMNS, _SIZES, _bytes_of(self), strict=True):
+            if len(raw) != self.n * size:
+                raise PoisonRecord(
+                    f"tick batch of {self.symbol}: column {name} has the wrong length",
+                    expected=f"{self.n * size} bytes for n={self.n}",
+                    actual=f"{len(raw)} bytes",
+                    remedy="fix the producer; the record went to the dead-letter topic",
+                )
+
     def ticks(self) -> Ticks:
         """The columns as read-only numpy views of the record's bytes.
 
         Raises:
             PoisonRecord: a column's length disagrees with ``n``.
         """
-        columns = []
-        for name, dtype in _COLUMNS:
-            raw: bytes = getattr(self, name)
-            expected = self.n * dtype.itemsize
-            if len(raw) != expected:
-                raise PoisonRecord(
-                    f"tick batch of {self.symbol}: column {name} has the wrong length",
-                    expected=f"{expected} bytes for n={self.n}",
-                    actual=f"{len(raw)} bytes",
-                    remedy="fix the producer; the record went to the dead-letter topic",
-                )
-            columns.append(np.frombuffer(raw, dtype))
-        return Ticks(*columns)
+        self.check()
+        return joined([self])
+
+
+def joined(batches: Sequence[TickBatch]) -> Ticks:
+    """The prints of checked batches, in order, as read-only columns.
+
+    Bytes are joined before they become arrays: making ten arrays of every batch costs more than its prints do.
+    """
+    columns = zip(*map(_bytes_of, batches), strict=True)
+    return Ticks._make(
+        np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), dtype)
+        for parts, (_, dtype) in zip(columns, _COLUMNS, strict=True)
+    )

@@ -1,6 +1,6 @@
 """A builder's state as compact bytes, and back.
 
-Layout: ``TLBARS`` and one version byte, then zlib of: the length of a JSON header (u32), the header, and the
+Layout: ``TLBARS`` and one version byte, then zstd of: the length of a JSON header (u32), the header, and the
 arrays in the order the header's counts imply. The bytes are a function of the input so far alone: what the
 kernel may or may not have tidied up yet is cut to what later bars can still need.
 """
@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import struct
-import zlib
 from typing import Any, Final
 
+import cramjam
 import numpy as np
 import numpy.typing as npt
 
 from tapelab.quant.bars.state import DAY_DTYPE, LONGEST_NS, SPEC_DTYPE, BarState
 
 MAGIC: Final = b"TLBARS"
-VERSION: Final = 2
+VERSION: Final = 3
 _SIDES: Final = ("buy_agents", "sell_agents")
 
 
@@ -65,7 +65,7 @@ def pack(state: BarState, config: dict[str, Any]) -> bytes:
             *(_shuffled(column[start:end].view(np.int64)) for column in state.ring),
         ]
     )
-    return MAGIC + bytes([VERSION]) + zlib.compress(body, 1)
+    return MAGIC + bytes([VERSION]) + bytes(cramjam.zstd.compress(body, 1))
 
 
 def unpack(blob: bytes, state: BarState, config: dict[str, Any]) -> None:
@@ -80,10 +80,10 @@ def unpack(blob: bytes, state: BarState, config: dict[str, Any]) -> None:
             "not a bar snapshot of this version", expected=f"{MAGIC!r} version {VERSION}", actual=repr(blob[:head])
         )
     try:
-        body = zlib.decompress(blob[head:])
+        body = bytes(cramjam.zstd.decompress(blob[head:]))
         (length,) = struct.unpack_from("<I", body)
         found = json.loads(body[4 : 4 + length])
-    except (zlib.error, struct.error, ValueError) as error:
+    except (cramjam.DecompressionError, struct.error, ValueError) as error:
         raise SnapshotMismatch("damaged bar snapshot", expected="intact bytes", actual=str(error)) from error
     wrong = [key for key in sorted({*config, *found}) if config.get(key) != found.get(key)]
     if wrong:

@@ -177,8 +177,11 @@ class BarState:
         """Double the ring, or make it at least ``room`` long."""
         old = len(self.ring_ts)
         size = 2 * old if room is None else max(old, room)
-        self.ring_ts = np.concatenate([self.ring_ts, np.empty(size - old, np.int64)])
-        self.ring = np.concatenate([self.ring, np.empty((RING_ROWS, size - old))], axis=1)
+        ring_ts, ring = np.empty(size, np.int64), np.empty((RING_ROWS, size + APART))
+        # What is not written to now costs no memory until it is.
+        ring_ts[:old] = self.ring_ts
+        ring[:, :old] = self.ring[:, :old]
+        self.ring_ts, self.ring = ring_ts, ring
 
     def grow_agents(self) -> None:
         """Double the room for agents and hash them again."""
