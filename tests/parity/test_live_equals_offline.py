@@ -72,7 +72,7 @@ def batches(symbol: str, exchange: str, lineage: str, ticks: Ticks, rng: np.rand
 def restarted(host: MemoryHost, fresh: dict[int, Stage]) -> None:
     """Every partition goes on in a new stage, from a snapshot."""
     for partition, stage in host.stages.items():
-        fresh[partition].restore(stage.snapshot())
+        fresh[partition].restore(stage.freeze()())
     host.stages = fresh
 
 

@@ -185,4 +185,4 @@ def test_an_old_releases_snapshot_is_refused_by_the_new_one(monkeypatch: pytest.
     old = Release("1", monkeypatch)
     old.take(PRINTS[:5], [], [])
     with pytest.raises(RecoveryError, match="other lineages"):
-        Release("2", monkeypatch).bars.restore(old.bars.snapshot())
+        Release("2", monkeypatch).bars.restore(old.bars.freeze()())

@@ -33,6 +33,9 @@ class Deciding(Counting):
         step = self.process(admitted)
         return step._replace(counts={context.decode(): len(admitted)})
 
+    def snapshot(self) -> bytes:
+        return self.freeze()()
+
 
 class OneContext:
     """A scorer whose context a test sets, and that says under which one it scored."""

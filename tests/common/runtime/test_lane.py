@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -174,6 +175,36 @@ async def test_catching_up_takes_snapshots_by_the_work_done(monkeypatch: pytest.
         await until("snapshots", lambda: len(producer.snapshots()) == 3)
     assert [one.offsets[topics.BARS] for one in producer.snapshots()] == [10, 20, 30]
     assert [one.number for one in producer.snapshots()] == [0, 1, 2]
+
+
+async def test_a_lane_works_on_while_its_snapshot_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = threading.Event()
+
+    class Slow(Counting):
+        def freeze(self) -> Callable[[], bytes]:
+            state = super().freeze()
+
+            def pack() -> bytes:
+                packed.wait(60)
+                return state()
+
+            return pack
+
+    monkeypatch.setattr(lane, "SNAPSHOT_EVERY_BUSY_S", 0.0)
+    monkeypatch.setattr(lane, "SNAPSHOT_COST", 0)
+    monkeypatch.setattr(inbox, "CHUNK_RECORDS", 10)
+    producer = FakeProducer()
+    async with working(producer, Slow()) as made:
+        made.put(records(0, 30))
+        await until("all is worked on", lambda: made.offsets == {topics.BARS: 30})
+        assert producer.snapshots() == []
+        packed.set()
+        await until("snapshots", lambda: len(producer.snapshots()) == 1)
+        (first,) = producer.snapshots()
+        assert (first.state, first.offsets[topics.BARS]) == (b"10", 10)
+        made.put(records(30, 31))
+        await until("the next one", lambda: len(producer.snapshots()) == 2)
+    assert (producer.snapshots()[-1].state, producer.snapshots()[-1].number) == (b"31", 1)
 
 
 async def test_an_output_too_large_for_its_topic_sends_its_input_to_the_dead_letters(

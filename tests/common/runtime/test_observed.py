@@ -49,8 +49,8 @@ class Picky:
             step.outputs.append(Output(topics.FEATURES, vector, index))
         return step
 
-    def snapshot(self) -> bytes:
-        return b"state"
+    def freeze(self) -> Callable[[], bytes]:
+        return lambda: b"state"
 
     def restore(self, blob: bytes) -> None:
         assert blob == b"state"

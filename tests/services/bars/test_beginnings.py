@@ -64,7 +64,7 @@ def test_bars_from_any_place_in_the_log_are_those_of_its_whole_days(cut: int, si
     for start in range(cut, len(RECORDS), size):
         outputs += stage.process(RECORDS[start : start + size]).outputs
         again = new_stage()
-        again.restore(stage.snapshot())
+        again.restore(stage.freeze()())
         stage = again
     begins = next((day for day in LATER_DAYS if day > _lost_day(RECORDS[cut:])), 0)
     for spec, found in bars_by_spec(outputs).items():
@@ -140,7 +140,7 @@ def test_a_stream_that_begins_within_the_log_is_whole_whatever_its_first_number(
 def test_a_snapshot_of_another_layout_or_release_is_refused_with_both_named() -> None:
     stage = new_stage()
     stage.process(RECORDS[:3])
-    fields = msgspec.msgpack.decode(stage.snapshot())
+    fields = msgspec.msgpack.decode(stage.freeze()())
     assert fields[0] == SCHEMA
     for change, message in (
         (["bars/9", *fields[1:]], "is of another layout: expected bars/2, got 'bars/9'; let the stage start from"),

@@ -56,7 +56,7 @@ def test_live_equals_offline_over_a_real_tape(
     stage = BarsStage(0, PIPELINE, instruments)
     outputs = stage.process(records[:150]).outputs
     restarted = BarsStage(0, PIPELINE, instruments)
-    restarted.restore(stage.snapshot())
+    restarted.restore(stage.freeze()())
     outputs += restarted.process(records[150:]).outputs
     for text in PIPELINE.bars:
         spec = BarSpec.parse(text)

@@ -73,5 +73,5 @@ def test_a_step_over_many_records_is_the_steps_over_each(
         in_steps = [(at, together.process(records[at : at + step])) for at in range(0, len(records), step)]
         one_by_one = [(at, apart.process([record])) for at, record in enumerate(records)]
     assert made(in_steps) == made(one_by_one)
-    assert together.snapshot() == apart.snapshot()
+    assert together.freeze()() == apart.freeze()()
     assert len(made(in_steps)[0]) > 100

@@ -106,16 +106,29 @@ def test_any_split_repetition_and_restart_gives_the_offline_bars(data: st.DataOb
             found[_as_configured(output.record.spec)].append(output.record)
         position = stop
         if data.draw(st.booleans()):
-            blob = stage.snapshot()
+            blob = stage.freeze()()
             stage = new_stage()
             stage.restore(blob)
-            assert stage.snapshot() == blob
+            assert stage.freeze()() == blob
     for spec, bars in found.items():
         assert bars_to_array(bars).tobytes() == offline(spec)
 
 
 def _as_configured(spec: str) -> str:
     return {str(BarSpec.parse(text)): text for text in PIPELINE.bars}[spec]
+
+
+def test_a_frozen_state_is_of_its_moment_whatever_follows() -> None:
+    log = Log()
+    for first in range(0, TAPE.n, 400):
+        log.batch(TAPE.slice(first, first + 400), first)
+    log.marker(TAPE.n, sessions(3)[-1].close_ns)
+    stage = new_stage()
+    for record in log.records:
+        frozen = stage.freeze()
+        at_once = stage.freeze()()
+        stage.process([record])
+        assert frozen() == at_once
 
 
 def test_bars_come_by_record_then_specification_and_name_their_cause_and_lineage() -> None:
@@ -261,7 +274,7 @@ def test_a_snapshot_of_another_configuration_is_refused_with_both_named() -> Non
     log.batch(TAPE.slice(0, 100), 0)
     stage = new_stage()
     stage.process(log.records)
-    blob = stage.snapshot()
+    blob = stage.freeze()()
     others = [
         BarsStage(1, PIPELINE, INSTRUMENTS),
         BarsStage(0, Pipeline(bars=("tick:8",), features=()), INSTRUMENTS),
@@ -289,4 +302,4 @@ def test_a_pipeline_without_usable_bars_is_refused(bars: tuple[str, ...]) -> Non
 def test_warming_up_leaves_no_trace() -> None:
     stage = new_stage()
     stage.warm_up()
-    assert stage.snapshot() == new_stage().snapshot()
+    assert stage.freeze()() == new_stage().freeze()()

@@ -29,9 +29,9 @@ def in_pieces(stage: FeaturesStage, records: list[Record], size: int) -> tuple[F
     found: list[FeatureVector] = []
     for start in range(0, len(records), size):
         found += vectors(stage.process(records[start : start + size]))
-        blob, stage = stage.snapshot(), new_stage()
+        blob, stage = stage.freeze()(), new_stage()
         stage.restore(blob)
-        assert stage.snapshot() == blob
+        assert stage.freeze()() == blob
     return stage, found
 
 
@@ -62,9 +62,9 @@ def test_between_two_days_a_snapshot_holds_no_engine_and_nothing_is_lost(feature
     stage, found, start = FeaturesStage(0, pipeline, instruments()), [], 0
     for stop in ends:
         found += vectors(stage.process(RECORDS[start : stop - 1]))
-        under_way = len(stage.snapshot())
+        under_way = len(stage.freeze()())
         found += vectors(stage.process(RECORDS[stop - 1 : stop]))
-        blob = stage.snapshot()
+        blob = stage.freeze()()
         assert len(blob) < under_way / 3
         stage = FeaturesStage(0, pipeline, instruments())
         stage.restore(blob)
@@ -88,9 +88,9 @@ def test_a_sequence_of_which_nothing_comes_any_more_is_put_to_sleep_and_wakes(si
     stage, found = new_stage(), []
     for start in range(0, len(log), size):
         found += vectors(stage.process(log[start : start + size]))
-    assert len(stage.snapshot()) < 2_000
+    assert len(stage.freeze()()) < 2_000
     restored = new_stage()
-    restored.restore(stage.snapshot())
+    restored.restore(stage.freeze()())
     late = [r._replace(offset=r.offset + 100) for r in as_records(records_of(ROWS[5:20]))]
     for again in (stage, restored):
         step = again.process(late)
@@ -102,7 +102,7 @@ def test_a_sequence_of_which_nothing_comes_any_more_is_put_to_sleep_and_wakes(si
 def test_a_snapshot_of_another_layout_or_release_is_refused_with_both_named() -> None:
     stage = new_stage()
     stage.process(RECORDS[:3])
-    fields = msgspec.msgpack.decode(stage.snapshot())
+    fields = msgspec.msgpack.decode(stage.freeze()())
     for change, message in (
         (["features/9", *fields[1:]], "is of another layout: expected features/2, got 'features/9'; let the stage"),
         ([SCHEMA, "0.0.9", *fields[2:]], "is of another release: expected .*, got 0.0.9; .*first whole day"),

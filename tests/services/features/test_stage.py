@@ -93,9 +93,9 @@ def test_live_equals_offline_for_any_split_and_across_a_restart(seed: int, cuts:
     edges = sorted({0, *(min(c, len(records)) for c in (*cuts, restart)), len(records)})
     for start, stop in itertools.pairwise(edges):
         if start == restart:
-            blob, stage = stage.snapshot(), new_stage()
+            blob, stage = stage.freeze()(), new_stage()
             stage.restore(blob)
-            assert stage.snapshot() == blob
+            assert stage.freeze()() == blob
         step = stage.process(records[start:stop])
         causes = [output.cause for output in step.outputs]
         assert causes == sorted(causes)
@@ -116,7 +116,7 @@ def test_every_feature_set_is_live_as_it_is_offline_across_a_restart() -> None:
     rows = renumbered(make_bars(8, 130, days=2))
     records, first, second = as_records(records_of(rows)), new_stage(EVERY_SET), new_stage(EVERY_SET)
     found = vectors(first.process(records[:77]))
-    second.restore(first.snapshot())
+    second.restore(first.freeze()())
     found += [v for i in range(77, len(records)) for v in vectors(second.process(records[i : i + 1]))]
     for feature_set in FEATURE_SETS.values():
         mine = [v for v in found if v.feature_set_id == feature_set.id]
@@ -215,7 +215,7 @@ def test_an_unexplained_gap_halts_its_symbol_only() -> None:
     assert len(vectors(step, "BBB")) == 20
     assert step.counts == {"bars_halted": 8}
     restored = new_stage()
-    restored.restore(stage.snapshot())
+    restored.restore(stage.freeze()())
     assert list(restored.process(as_records(a[12:14])).halts) == ["AAA"]
     assert len(vectors(restored.process(as_records(records_of(make_bars(5, 20), stream=2))))) == 20
 
@@ -240,7 +240,7 @@ def test_it_runs_under_a_host_over_a_log() -> None:
 def test_a_snapshot_of_another_configuration_is_refused() -> None:
     stage = new_stage()
     stage.process(as_records(records_of(make_bars(1, 5))))
-    blob = stage.snapshot()
+    blob = stage.freeze()()
     other_pipeline = Pipeline(bars=("tick:20",), features=(Pair(bars="tick:20", feature_set="core"),))
     for other in (
         FeaturesStage(1, PIPELINE, instruments()),

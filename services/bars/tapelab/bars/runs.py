@@ -60,10 +60,10 @@ class Run:
         closes (those of time, and a session's last) do not; where such may come, each batch is a call of its own.
         """
         ticks, book_seq = joined(self._batches).slice(self._skip), self.batch.book_seq
-        if len(self._batches) > 1 and all(spec.kind != "time" for spec in builder.specs):
-            if int(ticks.ts_event_ns.max()) < builder.session_close_ns:
-                yield from self._by_cause(builder.update(ticks, self._first_seq, book_seq))
-                return
+        several = len(self._batches) > 1 and all(spec.kind != "time" for spec in builder.specs)
+        if several and int(ticks.ts_event_ns.max()) < builder.session_close_ns:
+            yield from self._by_cause(builder.update(ticks, self._first_seq, book_seq))
+            return
         begin = self._first_seq
         for cause, end in zip(self._causes, self._ends, strict=True):
             part = ticks.slice(begin - self._first_seq, end - self._first_seq)

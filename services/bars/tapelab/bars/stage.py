@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from importlib.metadata import version
 from typing import Final
 
@@ -145,19 +146,14 @@ class BarsStage:
                 ) from error
         return self._tracks[key]
 
-    def snapshot(self) -> bytes:
+    def freeze(self) -> Callable[[], bytes]:
         """The reading marks and every builder."""
-        tracks = [track.snapshot() for track in self._tracks.values() if track.known]
-        state = _State(
-            SCHEMA,
-            version("tapelab"),
-            self._partition,
-            [str(spec) for spec in self._specs],
-            bool(self._whole),
-            self._sequencer.state,
-            tracks,
+        tracks = [track.freeze() for track in self._tracks.values() if track.known]
+        whole, sequence = bool(self._whole), deepcopy(self._sequencer.state)
+        specs = [str(spec) for spec in self._specs]
+        return lambda: msgspec.msgpack.encode(
+            _State(SCHEMA, version("tapelab"), self._partition, specs, whole, sequence, [track() for track in tracks])
         )
-        return msgspec.msgpack.encode(state)
 
     def restore(self, blob: bytes) -> None:
         """Continue from a snapshot.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -89,17 +89,11 @@ class Track:
         rows["seq"] -= self._withheld[spec]
         return rows
 
-    def snapshot(self) -> TrackState:
-        """The state."""
-        return TrackState(
-            self._symbol,
-            self._tick_lineage,
-            self.lineages,
-            self.builder.snapshot(),
-            self._begins,
-            self._undated,
-            self._withheld,
-        )
+    def freeze(self) -> Callable[[], TrackState]:
+        """The state as of now, made by what is returned, in any thread."""
+        builder, lineages = self.builder.freeze(), self.lineages
+        begins, undated, withheld = self._begins, self._undated, list(self._withheld)
+        return lambda: TrackState(self._symbol, self._tick_lineage, lineages, builder(), begins, undated, withheld)
 
     def restore(self, state: TrackState) -> None:
         """Continue from a snapshot, whose ``lineages`` the caller compares.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Final
 
@@ -245,7 +245,7 @@ class FeaturesStage:
         awake = {key: track.snapshot(asleep=self._is_idle(track)) for key, track in self._tracks.items()}
         return [state for _, state in sorted({**awake, **self._asleep}.items())]
 
-    def snapshot(self) -> bytes:
+    def freeze(self) -> Callable[[], bytes]:
         """The reading marks and every engine whose day is under way."""
         state = _State(
             SCHEMA,
@@ -258,7 +258,9 @@ class FeaturesStage:
             self._days,
             self._states(),
         )
-        return msgspec.msgpack.encode(state)
+        # Small enough to be encoded at once.
+        encoded = msgspec.msgpack.encode(state)
+        return lambda: encoded
 
     def restore(self, blob: bytes) -> None:
         """Continue from a snapshot.

@@ -17,7 +17,7 @@ SHORT_NS: Final = 8_000_000
 
 
 class Compute:
-    """One thread for all stages of a process, and turns in the loop for what is short.
+    """One thread for all stages of a process, one for their snapshots, and turns in the loop for what is short.
 
     The kernels release the interpreter, everything else in a stage shares it with the loop a few milliseconds
     at a time. One thread, because a second would only take turns with the first.
@@ -26,6 +26,8 @@ class Compute:
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"compute-{name}")
         self._turn = asyncio.Lock()
+        self._packer = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pack-{name}")
+        self._packing = 0
 
     async def turn(self, function: Callable[[Unpack[Args]], T], *args: *Args) -> T:
         """The result of a function that is expected to take ``SHORT_NS`` at most; one in a round of the loop."""
@@ -38,6 +40,20 @@ class Compute:
         """The function's result; when the caller is cancelled, a function that has begun ends unheard."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
 
+    @property
+    def packing(self) -> bool:
+        """Whether a snapshot is being packed. Frozen states are copies, so there should be few at a time."""
+        return self._packing > 0
+
+    async def pack(self, frozen: Callable[[], bytes]) -> bytes:
+        """The bytes of a frozen state, made beside whatever is computed meanwhile."""
+        self._packing += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._packer, frozen)
+        finally:
+            self._packing -= 1
+
     def close(self) -> None:
         """Begin nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._packer.shutdown(wait=False, cancel_futures=True)

@@ -36,6 +36,8 @@ SNAPSHOT_EVERY_S: Final = 15.0
 SNAPSHOT_EVERY_BUSY_S: Final = 1.0
 #: ... unless taking one costs so much that it would be more than a twentieth of the work.
 SNAPSHOT_COST: Final = 20
+#: How long a snapshot that is due waits for another lane's at a time.
+_TURN_S: Final = 0.1
 #: Weight of the last step in what a record is expected to take.
 _NEWEST: Final = 0.25
 
@@ -90,6 +92,7 @@ class Lane:
         self._cost_ns = 0
         self._record_ns: float | None = None  # what a record took lately
         self._snapshot_ns = ctx.clock.monotonic_ns()
+        self._saving: asyncio.Task[None] | None = None
         self._finishing = asyncio.Event()
 
     def put(self, records: list[Record]) -> None:
@@ -132,9 +135,11 @@ class Lane:
             if chunk:
                 offsets = {**self.offsets, **self._ends_of(chunk)}
                 await self._unacknowledged.put(([], offsets))
-            if self._snapshot_due():
-                await self._snapshot()
-        await self._snapshot()
+            if self._snapshot_due() and not self._compute.packing:
+                await self._snapshot(tasks)
+        await self._snapshot(tasks)
+        if self._saving is not None:
+            await self._saving
         finishing.cancel()
 
     async def _step(self, records: list[Record]) -> None:
@@ -183,21 +188,34 @@ class Lane:
         if not self._dirty or self._too_large:
             return None
         age_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
-        return max(0.0, SNAPSHOT_EVERY_S - age_ns / 1e9)
+        return max(_TURN_S if self._compute.packing else 0.0, SNAPSHOT_EVERY_S - age_ns / 1e9)
 
     def _snapshot_due(self) -> bool:
         age_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
         busy_ns = max(SNAPSHOT_EVERY_BUSY_S * 1e9, SNAPSHOT_COST * self._cost_ns)
         return self._dirty and (age_ns >= SNAPSHOT_EVERY_S * 1e9 or self._busy_ns >= busy_ns)
 
-    async def _snapshot(self) -> None:
-        """Write the state as of the end of the last chunk, once all that came of it is acknowledged."""
+    async def _snapshot(self, tasks: asyncio.TaskGroup) -> None:
+        """Keep the state as of the end of the last chunk, once all that came of it is acknowledged.
+
+        The state is copied here; it is packed and written while the lane works on.
+        """
+        if self._saving is not None:
+            await self._saving
         await self._unacknowledged.join()
         if not self._dirty:
             return
+        self._dirty = False
         self._snapshot_ns, self._busy_ns = self._ctx.clock.monotonic_ns(), 0
-        state = await self._compute.run(self._stage.snapshot)
-        self._cost_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
+        offsets = dict(self.offsets)
+        ends = self._writer.ends_at(offsets)
+        frozen = await self._compute.run(self._stage.freeze)
+        self._saving = tasks.create_task(self._save(frozen, offsets, ends))
+
+    async def _save(self, frozen: Callable[[], bytes], offsets: dict[str, int], ends: dict[str, int]) -> None:
+        started = self._ctx.clock.monotonic_ns()
+        state = await self._compute.pack(frozen)
+        self._cost_ns = self._ctx.clock.monotonic_ns() - started
         limit = limit_of(self._snapshots.topic)
         self._too_large = len(state) > limit - 65_536
         if self._too_large:
@@ -208,12 +226,9 @@ class Lane:
                 "per partition (more TAPELAB_PARTITIONS under a new TAPELAB_NAMESPACE)"
             )
             return
-        snapshot = Snapshot(
-            offsets=dict(self.offsets), output_ends=self._writer.ends_at(self.offsets), state=state, number=self._number
-        )
+        snapshot = Snapshot(offsets=offsets, output_ends=ends, state=state, number=self._number)
         async with asyncio.timeout(CLIENT_TIMEOUT_S):
             await (await self._snapshots.write(self._producer, self.partition, snapshot))
         self._number += 1
-        self._dirty = False
-        took_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
-        self._metrics.snapshot(self.partition, len(state), took_ns / 1e9)
+        took_s = (self._ctx.clock.monotonic_ns() - started) / 1e9
+        self._metrics.snapshot(self.partition, len(state), took_s, started if self._dirty else None)

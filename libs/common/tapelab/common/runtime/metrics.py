@@ -130,9 +130,9 @@ class StageMetrics:
         self._recovery.set(took_s)
         self._replayed.inc(replayed)
 
-    def snapshot(self, partition: int, n_bytes: int, took_s: float) -> None:
-        """A snapshot was acknowledged."""
-        self._unsaved_ns[partition] = None
+    def snapshot(self, partition: int, n_bytes: int, took_s: float, unsaved_ns: int | None = None) -> None:
+        """A snapshot was acknowledged; what came after ``unsaved_ns``, monotonic, if anything did, is not in it."""
+        self._unsaved_ns[partition] = unsaved_ns
         self._size.labels(self.stage, str(partition)).set(n_bytes)
         self._snapshot_s.observe(took_s)
 

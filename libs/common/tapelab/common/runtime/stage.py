@@ -6,7 +6,7 @@ runs live, in tests and in the offline recomputation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tapelab.common.codec import MarketRecord
@@ -59,8 +59,11 @@ class Stage(Protocol):
         """Take the next records of the log and return what follows from them."""
         ...
 
-    def snapshot(self) -> bytes:
-        """The whole state as bytes, a function of the input so far."""
+    def freeze(self) -> Callable[[], bytes]:
+        """The whole state as of now; what is returned makes its bytes, a function of the input so far.
+
+        That is done in another thread, while the stage goes on.
+        """
         ...
 
     def restore(self, blob: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -159,7 +159,11 @@ class BarBuilder:
 
     def snapshot(self) -> bytes:
         """The state as compact bytes, a function of the input so far."""
-        return snapshot.pack(self._state, self._config)
+        return self.freeze()()
+
+    def freeze(self) -> Callable[[], bytes]:
+        """The state as of now; what is returned makes the bytes of :meth:`snapshot` in any thread, whatever follows."""
+        return snapshot.freeze(self._state, self._config)
 
     def restore(self, blob: bytes) -> None:
         """Continue from a snapshot.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import cramjam
@@ -31,8 +32,10 @@ class SnapshotMismatch(ValueError):
         super().__init__(f"{summary}: expected {expected}, got {actual}")
 
 
-def pack(state: BarState, config: dict[str, Any]) -> bytes:
-    """Bytes of a state.
+def freeze(state: BarState, config: dict[str, Any]) -> Callable[[], bytes]:
+    """A state as of now; what is returned makes its bytes, in any thread, while the state goes on.
+
+    Copying takes a tenth of the time that packing does.
 
     Args:
         state: all of it but the closed bars, which must have been taken out.
@@ -54,22 +57,26 @@ def pack(state: BarState, config: dict[str, Any]) -> bytes:
         for numbers in [state.agent_lists[k, side, : int(state.specs[name][k])]]
     ]
     header = json.dumps(config, sort_keys=True, separators=(",", ":")).encode()
-    body = b"".join(
+    head = b"".join(
         [
             struct.pack("<I", len(header)),
             header,
             day.tobytes(),
             state.specs.tobytes(),
             *(part.tobytes() for pair in agents for part in pair),
-            _shuffled(state.ring_ts[start:end]),
-            *(_shuffled(column[start:end].view(np.int64)) for column in state.ring),
         ]
     )
+    columns = [state.ring_ts[start:end].copy(), *state.ring[:, start:end].copy().view(np.int64)]
+    return lambda: _packed(head, columns)
+
+
+def _packed(head: bytes, columns: Sequence[npt.NDArray[np.int64]]) -> bytes:
+    body = b"".join([head, *map(_shuffled, columns)])
     return MAGIC + bytes([VERSION]) + bytes(cramjam.zstd.compress(body, 1))
 
 
 def unpack(blob: bytes, state: BarState, config: dict[str, Any]) -> None:
-    """Put the state of :func:`pack` into a freshly made one.
+    """Put the state of :func:`freeze` into a freshly made one.
 
     Raises:
         SnapshotMismatch: the bytes are no such snapshot, or of another configuration.

@@ -122,7 +122,7 @@ class _Watched:
         self.bars = 0
         self.done = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self.snapshot = stage.snapshot
+        self.freeze = stage.freeze
         self.restore = stage.restore
 
     def process(self, records: Sequence[Record]) -> Step:
