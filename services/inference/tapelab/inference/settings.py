@@ -13,7 +13,7 @@ from tapelab.common.settings import load
 class InferenceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What can be set.
 
-    ``batch_ms`` is how long vectors are collected before one model call decides them all.
+    Vectors are collected up to the next beat, every ``batch_ms``, and one model call decides them all.
     ``poll_ms`` is how often Redis is read for halts and pointers; a changed pointer is announced and read
     at once besides.
     """

@@ -49,7 +49,7 @@ _BY_KIND: Final[dict[BrokerKind, Capabilities]] = {
         fetch_wait_ms=5,
     ),
     # Its groups take half a session timeout to form; it stalls consumers at a wait of 1 ms and burns a core
-    # on many idle polls below 20; the "end" of a log is that of its last batch's first record.
+    # on many idle polls below 10; the "end" of a log is that of its last batch's first record.
     "embedded": Capabilities(
         idempotence=False,
         transactions=False,
@@ -58,7 +58,7 @@ _BY_KIND: Final[dict[BrokerKind, Capabilities]] = {
         retention=False,
         exact_log_end=False,
         compression=None,
-        fetch_wait_ms=20,
+        fetch_wait_ms=10,
     ),
 }
 

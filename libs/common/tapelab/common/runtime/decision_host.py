@@ -1,6 +1,6 @@
 """The host of the deciding stage: micro-batches, one model call, one transaction.
 
-Records of all owned partitions are collected for a short window and scored with one call. For each
+Records of all owned partitions are collected up to the next beat and scored with one call. For each
 partition a state record (the state before the batch, the batch's offsets, the context it was decided
 under), the outputs and the input offsets are written: on Apache Kafka as one transaction, on the embedded
 broker in this order, each acknowledged before the next. Recovery restores the state before the last
@@ -56,7 +56,7 @@ class DecisionHost:
         output_topics: what the stage writes to.
         stage_factory: makes the stage of a partition.
         scorer: scores the vectors of all partitions at once and says under which context.
-        batch_ms: how long records are collected before they are decided.
+        batch_ms: from one beat to the next: records are collected up to one and then decided.
         ctx: the service's context.
     """
 

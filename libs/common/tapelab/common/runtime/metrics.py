@@ -101,7 +101,9 @@ class StageMetrics:
             "since_ingest_seconds", "Time from ingest's stamp on a print to this stage's preparing its output."
         )
         self.batch = histogram("step_seconds", "Time one step took; acknowledgement included where a stage decides.")
-        self.window = histogram("batch_window_seconds", "How long a micro-batch was collected.", _WINDOWS)
+        self.window = histogram(
+            "batch_window_seconds", "From the beat before to the end of a micro-batch's collection.", _WINDOWS
+        )
         self._kinds: dict[str, Counter] = {}
         self._places: dict[int, tuple[Gauge, Gauge]] = {}
         self._unsaved_ns: dict[int, int | None] = {}
