@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tapelab.common.runtime.fairness import size_of
@@ -44,11 +44,10 @@ class Inbox:
         """What waits to be worked on."""
         return self._bytes
 
-    def put(self, records: Iterable[Record]) -> None:
+    def put(self, records: Sequence[Record]) -> None:
         """Add what was read; it is never refused, so a reader that pauses exceeds the bound by one fetch at most."""
-        for record in records:
-            self._records.append(record)
-            self._bytes += size_of(record)
+        self._records.extend(records)
+        self._bytes += sum(map(size_of, records))
         if self._records:
             self._arrived.set()
 

@@ -125,20 +125,10 @@ def owned_partitions(settings: CommonSettings) -> list[int]:
     return partitions
 
 
-def to_records(settings: CommonSettings, messages: Iterable[Any]) -> list[Record]:
-    """Records of what a consumer returned."""
-    return [
-        Record(
-            unqualified(settings.namespace, m.topic),
-            m.partition,
-            m.offset,
-            m.key,
-            m.value,
-            tuple(m.headers),
-            m.timestamp,
-        )
-        for m in messages
-    ]
+def to_records(settings: CommonSettings, messages: Sequence[Any]) -> list[Record]:
+    """Records of what a consumer returned of one partition."""
+    topic = unqualified(settings.namespace, messages[0].topic) if messages else ""
+    return [Record(topic, m.partition, m.offset, m.key, m.value, tuple(m.headers), m.timestamp) for m in messages]
 
 
 async def log_end(consumer: AIOKafkaConsumer, settings: CommonSettings, where: TopicPartition) -> int:

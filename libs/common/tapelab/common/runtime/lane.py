@@ -28,6 +28,7 @@ from tapelab.common.runtime.writer import Prepared, Sent, StepWriter, drop
 #: A step: small enough that outputs leave early and other lanes have their turn, large enough to be worth one.
 STEP_RECORDS: Final = 512
 STEP_BYTES: Final = 1_048_576
+_STEP_LEAST: Final = 64
 #: Steps whose outputs may wait for the broker while the next one is computed.
 IN_FLIGHT: Final = 4
 #: How old a snapshot may get while records come in ...
@@ -130,7 +131,7 @@ class Lane:
                 taking.cancel()
                 break
             chunk = taking.result()
-            for records in turns(chunk, STEP_RECORDS, STEP_BYTES):
+            for records in turns(chunk, self._step_records(), STEP_BYTES):
                 await self._step(records)
             if chunk:
                 offsets = {**self.offsets, **self._ends_of(chunk)}
@@ -141,6 +142,12 @@ class Lane:
         if self._saving is not None:
             await self._saving
         finishing.cancel()
+
+    def _step_records(self) -> int:
+        """As many records as are computed in a short time, so that a step needs no thread, if that is a fair number."""
+        if self._record_ns is None:
+            return STEP_RECORDS
+        return max(_STEP_LEAST, min(STEP_RECORDS, int(SHORT_NS / (2 * self._record_ns))))
 
     async def _step(self, records: list[Record]) -> None:
         started = self._ctx.clock.monotonic_ns()
@@ -168,8 +175,8 @@ class Lane:
 
     def _ends_of(self, chunk: list[Record]) -> dict[str, int]:
         ends: dict[str, int] = {}
-        for record in chunk:
-            ends[record.topic] = max(ends.get(record.topic, 0), record.offset + 1)
+        for record in chunk:  # in the log's order
+            ends[record.topic] = record.offset + 1
         return ends
 
     async def _acknowledge(self) -> None:
