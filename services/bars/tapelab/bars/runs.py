@@ -7,7 +7,6 @@ their stamps.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Final
 
@@ -53,8 +52,8 @@ class Run:
         self._causes.append(cause)
         self._ends.append(batch.first_seq + batch.n)
 
-    def compute(self, builder: BarBuilder) -> Iterator[tuple[int, int, Rows]]:
-        """(cause, index of the specification, the bars that this record closed), in that order.
+    def compute(self, builder: BarBuilder) -> Iterator[tuple[int, Rows, list[int]]]:
+        """(index of the specification, bars that closed, the record that closed each of them).
 
         A bar that closes with its own last print names its record by that print's number. Bars that a later print
         closes (those of time, and a session's last) do not; where such may come, each batch is a call of its own.
@@ -62,25 +61,15 @@ class Run:
         ticks, book_seq = joined(self._batches).slice(self._skip), self.batch.book_seq
         several = len(self._batches) > 1 and all(spec.kind != "time" for spec in builder.specs)
         if several and int(ticks.ts_event_ns.max()) < builder.session_close_ns:
-            yield from self._by_cause(builder.update(ticks, self._first_seq, book_seq))
+            for spec, rows in enumerate(builder.update(ticks, self._first_seq, book_seq)):
+                if len(rows):
+                    batches = np.searchsorted(self._ends, rows["last_tick_seq"], side="right")
+                    yield spec, rows, [self._causes[batch] for batch in batches.tolist()]
             return
         begin = self._first_seq
         for cause, end in zip(self._causes, self._ends, strict=True):
             part = ticks.slice(begin - self._first_seq, end - self._first_seq)
             for spec, rows in enumerate(builder.update(part, begin, book_seq)):
                 if len(rows):
-                    yield cause, spec, rows
+                    yield spec, rows, [cause] * len(rows)
             begin = end
-
-    def _by_cause(self, closed: list[Rows]) -> Iterator[tuple[int, int, Rows]]:
-        pieces = []
-        for spec, rows in enumerate(closed):
-            if not len(rows):
-                continue
-            batches = np.searchsorted(self._ends, rows["last_tick_seq"], side="right")
-            edges = [0, *(np.flatnonzero(np.diff(batches)) + 1).tolist(), len(rows)]
-            pieces += [
-                (self._causes[batches[start]], spec, rows[start:stop]) for start, stop in itertools.pairwise(edges)
-            ]
-        pieces.sort(key=lambda piece: piece[:2])
-        yield from pieces

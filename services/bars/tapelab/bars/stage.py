@@ -93,7 +93,7 @@ class BarsStage:
                 step.dead.append(Dead(cause, str(error)))
         for track in self._tracks.values():
             _compute(track, step)
-        # Symbols were computed one after the other; no record is the cause of two.
+        # Symbols were computed one after the other, and specifications; no record is the cause of two symbols' bars.
         step.outputs.sort(key=_cause)
         return step
 
@@ -133,7 +133,7 @@ class BarsStage:
         elif batch.session_end_ns > 0:
             _compute(track, step)
             for spec, rows in enumerate(track.builder.end_session(batch.session_end_ns)):
-                _emit(track, batch, cause, spec, rows, step)
+                _emit(track, batch, spec, rows, [cause] * len(rows), step)
 
     def _track(self, batch: TickBatch) -> Track:
         key = batch.symbol, batch.lineage
@@ -206,11 +206,11 @@ def _compute(track: Track, step: Step) -> None:
     """Compute the batches of a track that wait for it."""
     run, track.run = track.run, None
     if run is not None:
-        for cause, spec, rows in run.compute(track.builder):
-            _emit(track, run.batch, cause, spec, rows, step)
+        for spec, rows, causes in run.compute(track.builder):
+            _emit(track, run.batch, spec, rows, causes, step)
 
 
-def _emit(track: Track, batch: TickBatch, cause: int, spec: int, closed: Rows, step: Step) -> None:
+def _emit(track: Track, batch: TickBatch, spec: int, closed: Rows, causes: list[int], step: Step) -> None:
     rows = track.whole(spec, closed)
     if len(rows) < len(closed):
         _count(step, "bars_withheld", len(closed) - len(rows))
@@ -223,7 +223,9 @@ def _emit(track: Track, batch: TickBatch, cause: int, spec: int, closed: Rows, s
         lineage=track.lineages[spec],
         tick_lineage=batch.lineage,
     )
-    step.outputs.extend([Output(BARS, bar, cause) for bar in bars])
+    # Withheld bars are the first ones.
+    causes = causes[len(closed) - len(rows) :]
+    step.outputs.extend([Output(BARS, bar, cause) for bar, cause in zip(bars, causes, strict=True)])
 
 
 def _cause(output: Output) -> int:

@@ -1,7 +1,7 @@
 """Faust, Quix Streams and a plain aiokafka loop over the same topic: each a process of its own, in turns with ours.
 
 Faust and Quix Streams pin other clients, so each lives in an environment of its own below one folder, with tapelab's
-versions of numpy, numba and msgspec; the kernel they call is tapelab's. What runs in them is ``peer_child.py``.
+versions of what the kernel needs; the kernel they call is tapelab's. What runs in them is ``peer_child.py``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tapelab.common.errors import ConfigError
 from tapelab.common.settings import CommonSettings
 from tapelab.common.topics import qualified
 
-_SAME: Final = tuple(f"{name}=={version(name)}" for name in ("numpy", "numba", "msgspec"))
+_SAME: Final = tuple(f"{name}=={version(name)}" for name in ("numpy", "numba", "msgspec", "cramjam"))
 PACKAGES: Final = {
     "faust": ("faust-streaming==0.15.3", *_SAME),
     "quix": ("quixstreams==3.28.1", *_SAME),

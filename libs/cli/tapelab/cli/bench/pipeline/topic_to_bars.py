@@ -1,13 +1,14 @@
 """Prints per second from the topic through the bars stage in its host, until the broker has acknowledged every bar.
 
-The host, its stage, writer and client are those of the bars service, run in this process; broker and host share
-the cores. The clock starts when the host hands its stage the first records and stops when the output topic holds every
-bar.
+The host, its stage, writer and client are those of the bars service, run in this process with its collector tuned as
+there; broker and host share the cores. The clock starts when the host hands its stage the first records and stops when
+the output topic holds every bar.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from tapelab.common.codec import encode
 from tapelab.common.errors import TapelabError
 from tapelab.common.instruments import Instruments, load_instruments
 from tapelab.common.pipeline import Pipeline
+from tapelab.common.runtime.garbage import Garbage
 from tapelab.common.runtime.host import Host
 from tapelab.common.runtime.kafka import create_topics
 from tapelab.common.runtime.patience import patiently
@@ -156,6 +158,10 @@ async def through_the_host(settings: CommonSettings, records: int, spec: str = S
     stage.warm_up()
     watched = _Watched(stage, records)
     ctx = ServiceContext("bars", settings, {})
+    garbage = Garbage(ctx.registry, ctx.log, ctx.clock)
+    collecting = gc.get_threshold()
+    garbage.watch()
+    garbage.settle()
     host = Host("bars", [topics.TICKS], [topics.BARS], lambda _: watched, ctx)
     work = asyncio.create_task(host.run())
     try:
@@ -173,6 +179,9 @@ async def through_the_host(settings: CommonSettings, records: int, spec: str = S
     finally:
         ctx.stopping.set()
         await work
+        garbage.release()
+        gc.set_threshold(*collecting)
+        gc.unfreeze()
     return Run(ended - watched.started, cpu_s, watched.bars)
 
 
