@@ -116,7 +116,7 @@ async def test_a_peer_writes_as_many_bars_as_we_do_and_one_that_is_missing_says_
 @pytest.mark.stack
 @pytest.mark.usefixtures("at_home")
 async def test_latency_is_measured_on_the_services_and_its_hops_add_up(tmp_path: Path) -> None:
-    found = await latency.measure("embedded", 2_000, 4.0, tmp_path)
+    found = await latency.measure("embedded", 2_000, 4.0, tmp_path, run_in_s=1.0)
     assert len(found.total) > 5
     assert np.allclose(found.hops.sum(axis=1), found.total)
     assert (found.total > 0).all()

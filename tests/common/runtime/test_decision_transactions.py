@@ -11,6 +11,7 @@ import pytest
 from tapelab.common import topics
 from tapelab.common.runtime.decision_host import DecisionHost
 from tapelab.common.runtime.kafka import create_topics
+from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.stage import Record, Step
 from tapelab.common.settings import CommonSettings, load
 from tests.common.runtime.test_decision_host import Deciding, OneContext
@@ -58,3 +59,15 @@ async def test_a_release_with_other_rules_writes_nothing_of_a_batch_that_readers
         # The rules that wrote the batch find all of it, and go on.
         assert await _decide(settings, Deciding, 3, 5, 5) == [0, 1, 2, 3, 4]
         assert "they are not written" not in caplog.text
+
+
+async def test_commit_markers_are_not_counted_as_records_still_to_be_read(apache_kafka: Broker, namespace: str) -> None:
+    settings = load(CommonSettings, {**apache_kafka.environ, "TAPELAB_NAMESPACE": namespace, "TAPELAB_PARTITIONS": "1"})
+    await create_topics(settings, topics.ALL_TOPICS)
+    await _decide(settings, Deciding, 0, 3, 3)
+    read = 0
+    async with TopicReader(settings, [topics.FEATURES], start="earliest") as reader, asyncio.timeout(60):
+        assert await reader.lag() > 3
+        while await reader.lag() > 0:
+            read += len(await reader.poll())
+    assert read == 3

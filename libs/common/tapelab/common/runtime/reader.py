@@ -152,6 +152,7 @@ class TopicReader:
         try:
             consumer = self._working()
             ends = await self._ends(consumer)
+            await self._catch_up(consumer)
             self._lag = sum(max(0, end - self._positions[where]) for where, end in ends.items())
         except LOST:
             if self._outage is None:
@@ -179,9 +180,7 @@ class TopicReader:
         last = loop.time()
         while any(self._positions[where] < end for where, end in ends.items()):
             more = await self._poll(0.5, max_records)
-            # A position also moves over control records, which are never returned.
-            for where in self._partitions:
-                self._positions[where] = max(self._positions[where], await consumer.position(where))
+            await self._catch_up(consumer)
             last = loop.time() if more else last
             if self.restarts != restarts or self._consumer is not consumer or loop.time() - last > _SILENT_S:
                 raise Unavailable(
@@ -192,6 +191,11 @@ class TopicReader:
                 )
             count += len(more)
             yield more
+
+    async def _catch_up(self, consumer: AIOKafkaConsumer) -> None:
+        """A position also moves over control records, which are never returned."""
+        for where in self._partitions:
+            self._positions[where] = max(self._positions[where], await consumer.position(where))
 
     async def _poll(self, timeout_s: float, max_records: int) -> list[Record]:
         if self._consumer is None:

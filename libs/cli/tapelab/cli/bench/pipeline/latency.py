@@ -27,6 +27,8 @@ RATES: Final = {"1k": 1_000, "10k": 10_000, "100k": 100_000}
 SYMBOLS: Final = 8
 #: Prints of a symbol before the clock starts: features are warm after 300 bars of 50.
 WARM: Final = 20_000
+#: Seconds at the rate before that: a broker that has just been started compiles itself for as long.
+RUN_IN_S: Final = 20.0
 SECONDS: Final = {"1k": 60.0, "10k": 30.0, "100k": 20.0}
 HOPS: Final = ("ingest to bars", "bars to features", "features to inference", "inference to engine")
 PERCENTILES: Final = (50, 95, 99)
@@ -88,8 +90,10 @@ async def drained(stack: Stack, engine: Engine, fed: Fed, symbols: int, quiet_s:
             await asyncio.sleep(0.1)
 
 
-async def measure(kind: BrokerKind, rate: int, seconds: float, folder: Path, *, warm: int = WARM) -> Latency:
-    """Latency of the signals at one rate.
+async def measure(
+    kind: BrokerKind, rate: int, seconds: float, folder: Path, *, warm: int = WARM, run_in_s: float = RUN_IN_S
+) -> Latency:
+    """Latency of the signals at one rate, those of the first ``run_in_s`` left out.
 
     Raises:
         TapelabError: nothing came.
@@ -99,19 +103,26 @@ async def measure(kind: BrokerKind, rate: int, seconds: float, folder: Path, *, 
         following = asyncio.create_task(engine.follow())
         feeder = Feeder(
             stack,
-            Feed(symbols=SYMBOLS, stops=(warm,), rate=rate, seconds=seconds, step_ns=int(SYMBOLS * 1e9 / rate)),
+            Feed(
+                symbols=SYMBOLS,
+                stops=(warm,),
+                rate=rate,
+                seconds=run_in_s + seconds,
+                step_ns=int(SYMBOLS * 1e9 / rate),
+            ),
         )
         try:
             await feeder.child.start()
             await drained(stack, engine, await feeder.reach("waiting"), SYMBOLS)
             await feeder.go()
-            fed = await feeder.reach("done", limit_s=seconds + 120)
+            fed = await feeder.reach("done", limit_s=run_in_s + seconds + 120)
             await drained(stack, engine, fed, SYMBOLS)
         finally:
             await feeder.child.stop()
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-    stamps = np.array([s for s in engine.stamps if s[0] > fed.go_ns], np.float64).reshape(-1, 5)
+    begin_ns = fed.go_ns + int(run_in_s * 1e9)
+    stamps = np.array([s for s in engine.stamps if s[0] > begin_ns], np.float64).reshape(-1, 5)
     if not len(stamps):
         raise TapelabError(
             "no signal came at the measured rate",
@@ -129,7 +140,8 @@ def rows_of(found: Latency, kind: BrokerKind, name: str, rate: int) -> list[dict
         for at, hop in enumerate(HOPS)
     )
     note = (
-        f"{len(found.total)} signals of {SYMBOLS} symbols at {rate:,} prints/s, {kind} broker, micro-batch 150 ms; "
+        f"{len(found.total)} signals of {SYMBOLS} symbols at {rate:,} prints/s, {kind} broker, micro-batch 150 ms, "
+        f"after {RUN_IN_S:g} s at that rate; "
         f"from ingest's publishing of the print that completed the bar to an engine's receipt; "
         f"p50/p99 by hop, ms: {hops}; feeder at most {found.late_ms:.0f} ms late"
     )
