@@ -68,6 +68,21 @@ async def test_records_arrive_in_order_and_are_acknowledged(settings: CommonSett
     assert await read(settings, 500) == list(range(500))
 
 
+async def test_a_reader_knows_how_far_it_is_behind_without_asking(settings: CommonSettings) -> None:
+    async with Publisher(settings) as publisher:
+        for n in range(200):
+            await publisher.send(topics.EVENTS, "k", b"%d" % n, partition=0)
+        await publisher.flush()
+    async with TopicReader(settings, [topics.EVENTS], start="earliest") as reader, asyncio.timeout(20):
+        while not (first := await reader.poll(max_records=50)):
+            pass
+        left = reader.behind
+        assert left > 0
+        while reader.behind:
+            first += await reader.poll()
+    assert len(first) >= 50 + left
+
+
 async def test_a_full_window_blocks_the_source_until_the_broker_is_back(broker: Broker) -> None:
     """The broker comes up late: nothing of what was sent meanwhile is lost, and the window held the source back."""
     broker.kill()

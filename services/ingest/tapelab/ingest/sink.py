@@ -70,7 +70,7 @@ async def _sink(ctx: ServiceContext) -> None:
                     report(ctx, metrics, await table.take(records))
                 if ctx.clock.monotonic_ns() - looked_ns > 1_000_000_000:
                     looked_ns = ctx.clock.monotonic_ns()
-                    metrics.lag.set(await reader.lag())
+                    metrics.lag.set(reader.behind)
     finally:
         await close_pool(pool)
 

@@ -159,6 +159,14 @@ class TopicReader:
                 raise
         return self._lag
 
+    @property
+    def behind(self) -> int:
+        """Offsets to go as of the last answers to this reader; unlike :meth:`lag` it asks nothing of the broker."""
+        if self._consumer is None:
+            return self._lag
+        self._lag = sum(max(0, (self._consumer.highwater(where) or 0) - at) for where, at in self._positions.items())
+        return self._lag
+
     async def read_to_end(self) -> list[Record]:
         """Every record up to the logs' ends as they are now.
 
