@@ -11,7 +11,7 @@ import numpy as np
 from tapelab.cli.bench.pipeline.latency import HOPS, Latency
 
 _COLOURS: Final = ("#4e79a7", "#59a14f", "#f28e2b", "#b07aa1")
-_LEFT, _WIDTH, _HIGH, _TOP = 130, 620, 22, 56
+_LEFT, _WIDTH, _HIGH, _TOP = 175, 575, 22, 56
 
 
 def draw(measured: Mapping[str, Latency]) -> str:
