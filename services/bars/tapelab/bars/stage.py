@@ -12,12 +12,13 @@ import msgspec
 from tapelab.bars.runs import Rows, Run
 from tapelab.bars.tracks import Track, TrackState
 from tapelab.common.codec import identity, seq_range
-from tapelab.common.errors import ConfigError, PoisonRecord, RecoveryError
+from tapelab.common.errors import ConfigError, PoisonRecord
 from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
+from tapelab.common.runtime.stage_state import decode_state, refused
 from tapelab.common.schemas.bars import bars_of_rows
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.topics import BARS, TICKS
@@ -161,10 +162,11 @@ class BarsStage:
         Raises:
             RecoveryError: it cannot be read, or belongs to another partition, release or configuration.
         """
-        state = _decoded(blob)
+        state = decode_state("bars", SCHEMA, _State, blob)
         specs = [str(spec) for spec in self._specs]
         if (state.partition, state.specs) != (self._partition, specs):
-            raise _refused(
+            raise refused(
+                "bars",
                 "is of another partition or pipeline",
                 f"partition {self._partition} of {', '.join(specs)}",
                 f"partition {state.partition} of {', '.join(state.specs)}",
@@ -175,31 +177,20 @@ class BarsStage:
                 track = Track(saved.symbol, saved.tick_lineage, self._specs, self._instruments)
                 track.restore(saved)
             except ConfigError as error:
-                raise _refused(f"holds {saved.symbol}", error.expected, error.actual) from error
+                raise refused("bars", f"holds {saved.symbol}", error.expected, error.actual) from error
             except SnapshotMismatch as error:
-                raise _refused(f"of {saved.symbol} does not fit", error.expected, error.actual) from error
+                raise refused("bars", f"of {saved.symbol} does not fit", error.expected, error.actual) from error
             if saved.lineages != track.lineages:
-                raise _refused(
-                    f"of {saved.symbol} is of other lineages", ", ".join(track.lineages), ", ".join(saved.lineages)
+                raise refused(
+                    "bars",
+                    f"of {saved.symbol} is of other lineages",
+                    ", ".join(track.lineages),
+                    ", ".join(saved.lineages),
                 )
             tracks[saved.symbol, saved.tick_lineage] = track
         self._sequencer = Sequencer(TICKS, state.sequence)
         self._tracks = tracks
         self._whole = state.whole
-
-
-def _decoded(blob: bytes) -> _State:
-    try:
-        fields = msgspec.msgpack.decode(blob)
-        schema = fields[0] if isinstance(fields, list) and fields else "none"
-        if schema != SCHEMA:
-            raise _refused("is of another layout", SCHEMA, f"{schema!r}")
-        state = msgspec.convert(fields, _State)
-    except msgspec.MsgspecError as error:
-        raise _refused("cannot be read", f"a snapshot of layout {SCHEMA}", str(error)) from error
-    if state.release != version("tapelab"):
-        raise _refused("is of another release", version("tapelab"), state.release)
-    return state
 
 
 def _compute(track: Track, step: Step) -> None:
@@ -269,15 +260,6 @@ def _check(batch: TickBatch, calendar: SessionCalendar) -> None:
                 actual=f"{batch.session_end_ns} ns",
                 remedy=_REMEDY,
             )
-
-
-def _refused(what: str, expected: str, actual: str) -> RecoveryError:
-    return RecoveryError(
-        f"bars snapshot {what}",
-        expected=expected,
-        actual=actual,
-        remedy="let the stage start from the log's start: its lineages begin with the first whole day there",
-    )
 
 
 def _count(step: Step, kind: str, by: int = 1) -> None:

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tapelab.common.codec import Identity, identity, seq_range
-from tapelab.common.errors import ConfigError, PoisonRecord, RecoveryError
+from tapelab.common.errors import ConfigError, PoisonRecord
 from tapelab.common.instruments import Instruments
 from tapelab.common.pipeline import Pipeline
 from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
+from tapelab.common.runtime.stage_state import decode_state, refused
 from tapelab.common.schemas.bars import Bar, bars_to_array
 from tapelab.common.schemas.features import FeatureVector
 from tapelab.common.topics import BARS, FEATURES
@@ -268,9 +269,10 @@ class FeaturesStage:
         Raises:
             RecoveryError: it cannot be read, or belongs to another partition, release or configuration.
         """
-        state = _decoded(blob)
+        state = decode_state("features", SCHEMA, _State, blob)
         if (state.partition, state.configuration) != (self._partition, self._configuration):
-            raise _refused(
+            raise refused(
+                "features",
                 "is of another partition or configuration",
                 f"partition {self._partition} of {self._configuration}",
                 f"partition {state.partition} of {state.configuration}",
@@ -279,34 +281,11 @@ class FeaturesStage:
         try:
             self._lay_out([track for track in state.tracks if not self._is_idle(track)])
         except ConfigError as error:
-            raise _refused("holds a symbol without an instrument", error.expected, error.actual) from error
+            raise refused("features", "holds a symbol without an instrument", error.expected, error.actual) from error
         self._asleep = {(t.symbol, t.bar_lineage): t for t in state.tracks if self._is_idle(t)}
         self._sequencer = Sequencer(BARS, state.sequence)
         self._waiting = set(state.waiting)
         self._whole = state.whole
-
-
-def _decoded(blob: bytes) -> _State:
-    try:
-        fields = msgspec.msgpack.decode(blob)
-        schema = fields[0] if isinstance(fields, list) and fields else "none"
-        if schema != SCHEMA:
-            raise _refused("is of another layout", SCHEMA, f"{schema!r}")
-        state = msgspec.convert(fields, _State)
-    except msgspec.MsgspecError as error:
-        raise _refused("cannot be read", f"a snapshot of layout {SCHEMA}", str(error)) from error
-    if state.release != version("tapelab"):
-        raise _refused("is of another release", version("tapelab"), state.release)
-    return state
-
-
-def _refused(what: str, expected: str, actual: str) -> RecoveryError:
-    return RecoveryError(
-        f"features snapshot {what}",
-        expected=expected,
-        actual=actual,
-        remedy="let the stage start from the log's start: its lineages begin with the first whole day there",
-    )
 
 
 def _canonical(spec: str) -> str:
