@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -106,10 +107,11 @@ async def working(
     adopted: Sequence[Record] = (),
     until: Mapping[str, int] | None = None,
     begin: int = 0,
+    compute: Compute | None = None,
 ) -> AsyncIterator[Lane]:
     ctx = ServiceContext("lane", CommonSettings(), {})
     metrics = StageMetrics("bars", ctx.registry)
-    compute = Compute("lane")
+    compute = compute or Compute("lane")
     writer = StepWriter("bars", ctx.settings, ctx.clock, metrics, 0)
     found = Adopted()
     found.learn("bars", adopted)
@@ -172,39 +174,134 @@ async def test_catching_up_takes_snapshots_by_the_work_done(monkeypatch: pytest.
     producer = FakeProducer()
     async with working(producer) as made:
         made.put(records(0, 30))
-        await until("snapshots", lambda: len(producer.snapshots()) == 3)
-    assert [one.offsets[topics.BARS] for one in producer.snapshots()] == [10, 20, 30]
-    assert [one.number for one in producer.snapshots()] == [0, 1, 2]
+        await until("the last state", lambda: [s.state for s in producer.snapshots()][-1:] == [b"30"])
+    assert producer.snapshots()[0].offsets == {topics.BARS: 10}
+    assert producer.snapshots()[-1].offsets == {topics.BARS: 30}
+    assert [one.number for one in producer.snapshots()] == [*range(len(producer.snapshots()))]
+
+
+class Slow(Counting):
+    """Packs its state when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.frozen = 0
+
+    def freeze(self) -> Callable[[], bytes]:
+        state = super().freeze()
+        self.frozen += 1
+
+        def pack() -> bytes:
+            self.go.wait(60)
+            return state()
+
+        return pack
 
 
 async def test_a_lane_works_on_while_its_snapshot_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = threading.Event()
-
-    class Slow(Counting):
-        def freeze(self) -> Callable[[], bytes]:
-            state = super().freeze()
-
-            def pack() -> bytes:
-                packed.wait(60)
-                return state()
-
-            return pack
-
+    stage = Slow()
     monkeypatch.setattr(lane, "SNAPSHOT_EVERY_BUSY_S", 0.0)
     monkeypatch.setattr(lane, "SNAPSHOT_COST", 0)
     monkeypatch.setattr(inbox, "CHUNK_RECORDS", 10)
     producer = FakeProducer()
-    async with working(producer, Slow()) as made:
+    async with working(producer, stage) as made:
         made.put(records(0, 30))
         await until("all is worked on", lambda: made.offsets == {topics.BARS: 30})
         assert producer.snapshots() == []
-        packed.set()
-        await until("snapshots", lambda: len(producer.snapshots()) == 1)
-        (first,) = producer.snapshots()
-        assert (first.state, first.offsets[topics.BARS]) == (b"10", 10)
-        made.put(records(30, 31))
-        await until("the next one", lambda: len(producer.snapshots()) == 2)
-    assert (producer.snapshots()[-1].state, producer.snapshots()[-1].number) == (b"31", 1)
+        stage.go.set()
+        await until("snapshots", lambda: len(producer.snapshots()) == 2)
+        first, second = producer.snapshots()
+        assert (first.state, first.offsets[topics.BARS], first.number) == (b"10", 10, 0)
+        assert (second.state, second.offsets[topics.BARS], second.number) == (b"30", 30, 1)
+
+
+async def test_one_lane_of_a_process_saves_its_state_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "SNAPSHOT_EVERY_BUSY_S", 0.0)
+    compute, first, second = Compute("lanes"), Slow(), Slow()
+    producers = FakeProducer(), FakeProducer()
+    async with (
+        working(producers[0], first, compute=compute) as one,
+        working(producers[1], second, compute=compute) as two,
+    ):
+        one.put(records(0, 3))
+        await until("the first is frozen", lambda: first.frozen == 1)
+        two.put(records(0, 3))
+        await until("the second has worked", lambda: two.offsets == {topics.BARS: 3})
+        await asyncio.sleep(0.3)
+        assert second.frozen == 0
+        first.go.set()
+        second.go.set()
+        await until("both are saved", lambda: all(p.snapshots() for p in producers))
+
+
+async def test_a_lane_that_is_to_end_writes_what_is_being_packed_and_then_its_last_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane, "SNAPSHOT_EVERY_BUSY_S", 0.0)
+    monkeypatch.setattr(inbox, "CHUNK_RECORDS", 10)
+    producer, stage = FakeProducer(), Slow()
+    async with working(producer, stage) as made:
+        made.put(records(0, 30))
+        await until("all is worked on", lambda: made.offsets == {topics.BARS: 30})
+        made.finish()
+        await asyncio.sleep(0.05)
+        stage.go.set()
+    assert [(one.state, one.number) for one in producer.snapshots()] == [(b"10", 0), (b"30", 1)]
+
+
+async def test_a_state_that_cannot_be_packed_ends_the_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "SNAPSHOT_EVERY_BUSY_S", 0.0)
+
+    class Broken(Counting):
+        def freeze(self) -> Callable[[], bytes]:
+            def pack() -> bytes:
+                raise ValueError("no room")
+
+            return pack
+
+    compute = Compute("lane")
+
+    async def work() -> None:
+        async with working(FakeProducer(), Broken(), compute=compute) as made:
+            made.put(records(0, 3))
+            await until("its turn is over", lambda: made.offsets == {topics.BARS: 3} and not compute.saving.locked())
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await work()
+    assert raised.group_contains(ValueError, match="no room")
+    assert not compute.saving.locked()
+
+
+async def test_short_steps_are_computed_in_the_loop_and_long_ones_in_a_thread() -> None:
+    class Where(Counting):
+        took_s = 0.0
+        steps: list[tuple[bool, int]]
+
+        def process(self, records: Sequence[Record]) -> Any:
+            self.steps.append((threading.current_thread() is threading.main_thread(), len(records)))
+            time.sleep(self.took_s * len(records))
+            return super().process(records)
+
+    stage = Where()
+    async with working(FakeProducer(), stage) as made:
+
+        async def work(first: int, took_s: float) -> list[tuple[bool, int]]:
+            stage.steps, stage.took_s = [], took_s
+            made.put(records(first, first + 200))
+            await until("all is done", lambda: made.offsets == {topics.BARS: first + 200})
+            return stage.steps
+
+        assert await work(0, 0.0) == [(False, 200)]  # nobody knows how long it will take
+        assert all(in_loop for in_loop, _ in await work(200, 0.0))
+        await work(400, 0.002)
+        # 128 ms for the least of a step: not in the loop.
+        assert await work(600, 0.002) == [(False, 64), (False, 64), (False, 64), (False, 8)]
+        # Fast again; so many at a time as will not hold it for long should they get slow once more.
+        for first in range(800, 3000, 200):
+            again = await work(first, 0.0)
+        assert {in_loop for in_loop, _ in again} == {True}
+        assert max(n for _, n in again) <= 64
 
 
 async def test_an_output_too_large_for_its_topic_sends_its_input_to_the_dead_letters(

@@ -92,6 +92,12 @@ async def test_what_came_while_deciding_took_longer_than_a_beat_is_decided_at_on
     assert window == [150, 200, 250]
 
 
+async def test_after_a_beat_that_was_missed_and_silence_the_beat_goes_on() -> None:
+    found, window = await batches([10, 400, 410], deciding_ms=200, calls=2)
+    assert found == [(150, [0]), (450, [1, 2])]
+    assert window == [150, 150]
+
+
 async def test_a_full_batch_waits_for_no_beat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(micro_batch, "MAX_RECORDS", 2)
     found, window = await batches([1, 2, 3, 4, 5], deciding_ms=10, calls=3)

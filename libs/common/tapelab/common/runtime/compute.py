@@ -1,4 +1,4 @@
-"""Computation beside the event loop, so that heartbeats, fetches and acknowledgements never wait for it."""
+"""Computation beside the event loop, or in it for a short time, so that acknowledgements and heartbeats get through."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Final, TypeVar, TypeVarTuple, Unpack
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-#: What takes no longer is computed in the loop, which may be held for 20 ms. Beside a thread that computes, the loop
-#: waits 5 ms for the interpreter at every turn, so that a thread would delay it as much; and passing prints from one
-#: core to the other and back costs a fifth of all the work there is.
+#: What is expected to take no longer is computed in the loop, which may be held for 20 ms. Beside a thread that
+#: computes, the loop waits for the interpreter after every call of the system, and passing prints from one core to the
+#: other and back costs a fifth of all the work there is.
 SHORT_NS: Final = 8_000_000
 
 
@@ -20,14 +20,15 @@ class Compute:
     """One thread for all stages of a process, one for their snapshots, and turns in the loop for what is short.
 
     The kernels release the interpreter, everything else in a stage shares it with the loop a few milliseconds
-    at a time. One thread, because a second would only take turns with the first.
+    at a time. One computing thread, because a second would only take turns with the first.
     """
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"compute-{name}")
         self._turn = asyncio.Lock()
         self._packer = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pack-{name}")
-        self._packing = 0
+        #: The turn to save a snapshot.
+        self.saving = asyncio.Lock()
 
     async def turn(self, function: Callable[[Unpack[Args]], T], *args: *Args) -> T:
         """The result of a function that is expected to take ``SHORT_NS`` at most; one in a round of the loop."""
@@ -40,18 +41,9 @@ class Compute:
         """The function's result; when the caller is cancelled, a function that has begun ends unheard."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
 
-    @property
-    def packing(self) -> bool:
-        """Whether a snapshot is being packed. Frozen states are copies, so there should be few at a time."""
-        return self._packing > 0
-
-    async def pack(self, frozen: Callable[[], bytes]) -> bytes:
-        """The bytes of a frozen state, made beside whatever is computed meanwhile."""
-        self._packing += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._packer, frozen)
-        finally:
-            self._packing -= 1
+    async def pack(self, function: Callable[[Unpack[Args]], T], *args: *Args) -> T:
+        """The result of a function that packs a snapshot, beside whatever is computed meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._packer, function, *args)
 
     def close(self) -> None:
         """Begin nothing more."""

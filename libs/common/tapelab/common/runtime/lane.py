@@ -19,6 +19,7 @@ from tapelab.common.runtime.halted import HaltedSymbols
 from tapelab.common.runtime.inbox import Inbox
 from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S
 from tapelab.common.runtime.limits import limit_of
+from tapelab.common.runtime.loop_monitor import STALL_S
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.runtime.snapshots import Snapshot, SnapshotStore
@@ -41,6 +42,8 @@ SNAPSHOT_COST: Final = 20
 _TURN_S: Final = 0.1
 #: Weight of the last step in what a record is expected to take.
 _NEWEST: Final = 0.25
+#: What is left of the slowest step so far at each later one.
+_FORGET: Final = 0.99
 
 
 class Lane:
@@ -90,8 +93,9 @@ class Lane:
         self._dirty = False
         self._too_large = False
         self._busy_ns = 0
-        self._cost_ns = 0
-        self._record_ns: float | None = None  # what a record took lately
+        self._freeze_ns = self._cost_ns = 0
+        self._record_ns: float | None = None  # what a record took lately, and at most lately
+        self._slowest_ns = 0.0
         self._snapshot_ns = ctx.clock.monotonic_ns()
         self._saving: asyncio.Task[None] | None = None
         self._finishing = asyncio.Event()
@@ -136,9 +140,9 @@ class Lane:
             if chunk:
                 offsets = {**self.offsets, **self._ends_of(chunk)}
                 await self._unacknowledged.put(([], offsets))
-            if self._snapshot_due() and not self._compute.packing:
+            if self._snapshot_due() and not self._compute.saving.locked():
                 await self._snapshot(tasks)
-        await self._snapshot(tasks)
+        await self._snapshot(tasks, last=True)
         if self._saving is not None:
             await self._saving
         finishing.cancel()
@@ -149,10 +153,15 @@ class Lane:
             return STEP_RECORDS
         return max(_STEP_LEAST, min(STEP_RECORDS, int(SHORT_NS / (2 * self._record_ns))))
 
+    def _is_short(self, records: int) -> bool:
+        """Whether so many records will hold the loop for a short time: as things are, and if they get slow again."""
+        if self._record_ns is None or self._record_ns * records > SHORT_NS:
+            return False
+        return records <= _STEP_LEAST or self._slowest_ns * records <= STALL_S * 1e9
+
     async def _step(self, records: list[Record]) -> None:
         started = self._ctx.clock.monotonic_ns()
-        short = self._record_ns is not None and self._record_ns * len(records) <= SHORT_NS
-        made = await (self._compute.turn if short else self._compute.run)(self._made, records)
+        made = await (self._compute.turn if self._is_short(len(records)) else self._compute.run)(self._made, records)
         self._dirty = True
         self._halted.update(records, made.step)
         sent = await self._writer.write(self._producer, records, made)
@@ -171,6 +180,7 @@ class Lane:
         self._busy_ns += took_ns
         newest = took_ns / len(records)
         self._record_ns = newest if self._record_ns is None else self._record_ns + _NEWEST * (newest - self._record_ns)
+        self._slowest_ns = max(newest, _FORGET * self._slowest_ns)
         return made
 
     def _ends_of(self, chunk: list[Record]) -> dict[str, int]:
@@ -194,35 +204,59 @@ class Lane:
         """How long to wait for records: until a snapshot is due, if there is anything to put into one."""
         if not self._dirty or self._too_large:
             return None
+        if self._snapshot_due():
+            return _TURN_S  # another lane's is being saved
         age_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
-        return max(_TURN_S if self._compute.packing else 0.0, SNAPSHOT_EVERY_S - age_ns / 1e9)
+        return SNAPSHOT_EVERY_S - age_ns / 1e9
 
     def _snapshot_due(self) -> bool:
         age_ns = self._ctx.clock.monotonic_ns() - self._snapshot_ns
         busy_ns = max(SNAPSHOT_EVERY_BUSY_S * 1e9, SNAPSHOT_COST * self._cost_ns)
         return self._dirty and (age_ns >= SNAPSHOT_EVERY_S * 1e9 or self._busy_ns >= busy_ns)
 
-    async def _snapshot(self, tasks: asyncio.TaskGroup) -> None:
+    async def _snapshot(self, tasks: asyncio.TaskGroup, *, last: bool = False) -> None:
         """Keep the state as of the end of the last chunk, once all that came of it is acknowledged.
 
-        The state is copied here; it is packed and written while the lane works on.
+        The state is copied here; it is packed and written while the lane works on. Copies may be large, so one lane
+        of a process does this at a time; only for the ``last`` snapshot its turn is waited for.
         """
         if self._saving is not None:
             await self._saving
         await self._unacknowledged.join()
-        if not self._dirty:
+        turn = self._compute.saving
+        if not self._dirty or (turn.locked() and not last):
             return
-        self._dirty = False
-        self._snapshot_ns, self._busy_ns = self._ctx.clock.monotonic_ns(), 0
-        offsets = dict(self.offsets)
-        ends = self._writer.ends_at(offsets)
-        frozen = await self._compute.run(self._stage.freeze)
-        self._saving = tasks.create_task(self._save(frozen, offsets, ends))
+        await turn.acquire()
+        try:
+            self._dirty = False
+            self._snapshot_ns, self._busy_ns = self._ctx.clock.monotonic_ns(), 0
+            offsets = dict(self.offsets)
+            ends = self._writer.ends_at(offsets)
+            frozen = await self._compute.run(self._frozen)
+            self._saving = tasks.create_task(self._save(frozen, offsets, ends))
+        except BaseException:
+            turn.release()
+            raise
+        # Not in the task: one that is cancelled before it begins would keep the turn for good.
+        self._saving.add_done_callback(lambda _: turn.release())
+
+    def _frozen(self) -> Callable[[], bytes]:
+        """In the computing thread."""
+        started = self._ctx.clock.monotonic_ns()
+        frozen = self._stage.freeze()
+        self._freeze_ns = self._ctx.clock.monotonic_ns() - started
+        return frozen
+
+    def _packed(self, frozen: Callable[[], bytes]) -> bytes:
+        """In the packing thread."""
+        started = self._ctx.clock.monotonic_ns()
+        state = frozen()
+        self._cost_ns = self._freeze_ns + self._ctx.clock.monotonic_ns() - started
+        return state
 
     async def _save(self, frozen: Callable[[], bytes], offsets: dict[str, int], ends: dict[str, int]) -> None:
-        started = self._ctx.clock.monotonic_ns()
-        state = await self._compute.pack(frozen)
-        self._cost_ns = self._ctx.clock.monotonic_ns() - started
+        started = self._snapshot_ns
+        state = await self._compute.pack(self._packed, frozen)
         limit = limit_of(self._snapshots.topic)
         self._too_large = len(state) > limit - 65_536
         if self._too_large:

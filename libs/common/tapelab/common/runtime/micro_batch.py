@@ -62,13 +62,18 @@ class MicroBatches:
         overdue = clock.monotonic_ns() >= self._due
         while count < MAX_RECORDS:
             left_ms = -(-(self._due - clock.monotonic_ns()) // 1_000_000) if count else IDLE_MS
-            if left_ms <= 0:
+            if overdue and not count:
+                left_ms = 0
+            elif left_ms <= 0:
                 break
             got = await self._owner.read(MAX_RECORDS - count, left_ms)
             if not got and not count:
-                break
+                if not overdue:
+                    break
+                overdue = False
+                continue
             if not count and not overdue and clock.monotonic_ns() >= self._due:
-                self._due = self._beat_after(clock.monotonic_ns())  # nothing came before the last one
+                self._due = self._beat_after(clock.monotonic_ns())  # nothing had come by the last one
             for where, messages in got.items():
                 # Of this ownership of the partition: should it go and come back, its new lane reads them again.
                 lane = self._lanes[where.partition]

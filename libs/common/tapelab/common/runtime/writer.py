@@ -97,7 +97,7 @@ class StepWriter:
         return dict(self.output_ends)
 
     def prepare(self, records: Sequence[Record], step: Step) -> Prepared:
-        """Encode a step; made for the computing thread.
+        """Encode a step; made where stages compute.
 
         An output that is too large for its topic is left out, and the record that caused it goes to the
         dead-letter topic: it would fail again after every restart.
