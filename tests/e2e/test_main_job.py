@@ -27,7 +27,7 @@ from tests.e2e.stack import Running
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
-WANTED = 900
+WANTED = 700
 BEGINNING = 20
 
 

@@ -1,7 +1,7 @@
 """One partition of a pure stage at work.
 
-A lane takes chunks of its log from an inbox, computes them in bounded steps beside the event loop, and sends
-the outputs on while the next step is computed. Input offsets and snapshots move only at the end of a chunk,
+A lane takes chunks of its log from an inbox, computes them in bounded steps, and sends the outputs on while the
+next step is computed. Input offsets and snapshots move only at the end of a chunk,
 when everything that came of it is acknowledged.
 """
 
