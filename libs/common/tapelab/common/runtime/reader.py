@@ -161,7 +161,10 @@ class TopicReader:
 
     @property
     def behind(self) -> int:
-        """Offsets to go as of the last answers to this reader; unlike :meth:`lag` it asks nothing of the broker."""
+        """Offsets to go as of the last answers to this reader; unlike :meth:`lag` it asks nothing of the broker.
+
+        0 before the first answer; commit markers of transactions count.
+        """
         if self._consumer is None:
             return self._lag
         self._lag = sum(max(0, (self._consumer.highwater(where) or 0) - at) for where, at in self._positions.items())
