@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import msgspec
 import pytest
 
 from tapelab.common import topics
+from tapelab.common.clock import Clock, ManualClock
 from tapelab.common.codec import decode
 from tapelab.common.runtime import inbox, lane
 from tapelab.common.runtime.adoption import Adopted
@@ -108,8 +108,9 @@ async def working(
     until: Mapping[str, int] | None = None,
     begin: int = 0,
     compute: Compute | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Lane]:
-    ctx = ServiceContext("lane", CommonSettings(), {})
+    ctx = ServiceContext("lane", CommonSettings(), {}, clock=clock)
     metrics = StageMetrics("bars", ctx.registry)
     compute = compute or Compute("lane")
     writer = StepWriter("bars", ctx.settings, ctx.clock, metrics, 0)
@@ -273,35 +274,41 @@ async def test_a_state_that_cannot_be_packed_ends_the_lane(monkeypatch: pytest.M
     assert not compute.saving.locked()
 
 
-async def test_short_steps_are_computed_in_the_loop_and_long_ones_in_a_thread() -> None:
+async def test_short_steps_are_computed_in_the_loop_and_long_ones_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "_FORGET", 0.93)
+    clock = ManualClock()
+
     class Where(Counting):
         took_s = 0.0
         steps: list[tuple[bool, int]]
 
         def process(self, records: Sequence[Record]) -> Any:
             self.steps.append((threading.current_thread() is threading.main_thread(), len(records)))
-            time.sleep(self.took_s * len(records))
+            clock.advance(self.took_s * len(records))
             return super().process(records)
 
     stage = Where()
-    async with working(FakeProducer(), stage) as made:
+    async with working(FakeProducer(), stage, clock=clock) as made:
 
-        async def work(first: int, took_s: float) -> list[tuple[bool, int]]:
+        async def work(count: int, took_s: float) -> list[tuple[bool, int]]:
             stage.steps, stage.took_s = [], took_s
-            made.put(records(first, first + 200))
-            await until("all is done", lambda: made.offsets == {topics.BARS: first + 200})
+            end = made.offsets[topics.BARS] + count
+            made.put(records(end - count, end))
+            await until("all is done", lambda: made.offsets == {topics.BARS: end})
             return stage.steps
 
-        assert await work(0, 0.0) == [(False, 200)]  # nobody knows how long it will take
-        assert all(in_loop for in_loop, _ in await work(200, 0.0))
-        await work(400, 0.002)
+        assert await work(200, 0.0) == [(False, 200)]  # nobody knows how long it will take
+        assert await work(200, 0.0) == [(True, 200)]
+        await work(200, 0.002)
         # 128 ms for the least of a step: not in the loop.
-        assert await work(600, 0.002) == [(False, 64), (False, 64), (False, 64), (False, 8)]
-        # Fast again; so many at a time as will not hold it for long should they get slow once more.
-        for first in range(800, 3000, 200):
-            again = await work(first, 0.0)
-        assert {in_loop for in_loop, _ in again} == {True}
-        assert max(n for _, n in again) <= 64
+        assert await work(200, 0.002) == [(False, 64), (False, 64), (False, 64), (False, 8)]
+        await work(1536, 0.0)
+        # Fast again, but many would hold it for long should they get slow once more.
+        assert await work(200, 0.0) == [(False, 200)]
+        assert await work(64, 0.0) == [(True, 64)]
+        for _ in range(20):
+            await work(1, 0.0)
+        assert await work(200, 0.0) == [(True, 200)]  # forgotten
 
 
 async def test_an_output_too_large_for_its_topic_sends_its_input_to_the_dead_letters(

@@ -178,7 +178,7 @@ class Lane:
         made = self._writer.prepare(records, self._stage.process(records))
         took_ns = self._ctx.clock.monotonic_ns() - started
         self._busy_ns += took_ns
-        newest = took_ns / len(records)
+        newest = max(took_ns, 1) / len(records)  # no clock is exact enough to say that it took nothing
         self._record_ns = newest if self._record_ns is None else self._record_ns + _NEWEST * (newest - self._record_ns)
         self._slowest_ns = max(newest, _FORGET * self._slowest_ns)
         return made

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -76,22 +77,25 @@ async def run(
     environ |= {"PYTHONPATH": os.pathsep.join(paths)}
     environ.setdefault("NUMBA_CACHE_DIR", str(Path(".cache/numba").absolute()))
     out = qualified(settings.namespace, topics.BARS)
-    process = await asyncio.create_subprocess_exec(
-        *(str(python), "-W", "ignore", str(_CHILD), peer, settings.broker, qualified(settings.namespace, source)),
-        *(out, str(records), kind, spec),
-        env=environ,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        said, complained = await asyncio.wait_for(process.communicate(), LIMIT_S)
-    except TimeoutError:
-        return Peer(None, 0.0, 0, f"{peer} had not read everything after {LIMIT_S:g} s")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    # Faust and Quix make folders of state where they run.
+    with tempfile.TemporaryDirectory(prefix="tapelab-peer-") as left:
+        process = await asyncio.create_subprocess_exec(
+            *(str(python.absolute()), "-W", "ignore", str(_CHILD), peer, settings.broker),
+            *(qualified(settings.namespace, source), out, str(records), kind, spec),
+            env=environ,
+            cwd=left,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            said, complained = await asyncio.wait_for(process.communicate(), LIMIT_S)
+        except TimeoutError:
+            return Peer(None, 0.0, 0, f"{peer} had not read everything after {LIMIT_S:g} s")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     for line in reversed(said.decode(errors="replace").splitlines()):
         if line.startswith("{"):
             found = json.loads(line)
