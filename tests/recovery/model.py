@@ -7,8 +7,9 @@ from tapelab.common.schemas.signals import Signal
 from tapelab.common.serving.manifest import Calibration, Decision, encode_manifest
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage.artifacts import ArtifactStore
-from tapelab.common.storage.pointers import Pointer, write_pointer
+from tapelab.common.storage.postgres import close_pool, create_pool
 from tapelab.common.storage.redis import connect
+from tapelab.common.storage.registry import Registry
 from tapelab.quant.features import FEATURE_SETS
 from tests.common.serving.models import manifest, model_txt
 
@@ -17,7 +18,7 @@ _RESTLESS = Decision(threshold=0.0, cooldown_ns=0, max_hold_ns=10**12, flatten_n
 
 
 class Champions:
-    """Stores models and points at them, as the registry would; each crowning is another model."""
+    """Registers models and points at them; each crowning is another model."""
 
     def __init__(self, settings: CommonSettings) -> None:
         self._settings = settings
@@ -41,19 +42,14 @@ class Champions:
         )
         digest = self._store.put(encode_manifest(made))
         self.digests.append(digest)
-        pointer = Pointer(
-            role="champion",
-            symbol="default",
-            model_id=made.model_id,
-            digest=digest,
-            mode="live",
-            version=number,
-            set_ns=self._clock.now_ns(),
-        )
         redis = connect(self._settings.redis_url)
+        pool = await create_pool(self._settings.postgres_dsn, max_size=1)
         try:
-            await write_pointer(redis, pointer, self._settings.namespace)
+            registry = Registry(pool, redis, self._clock, self._settings.namespace)
+            await registry.add_model(made, None)
+            await registry.set_pointer("champion", made.model_id, "live", reason="a test")
         finally:
+            await close_pool(pool)
             await redis.aclose()
         return digest
 

@@ -314,7 +314,7 @@ class Oracle:
                 who.stream,
                 who.lineage,
                 ticks,
-                tape_ended=False,
+                tape_ended=batches[-1].n == 0,
                 pipeline=self._pipeline,
                 instruments=self._instruments,
             )

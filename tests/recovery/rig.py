@@ -33,6 +33,12 @@ from tests.recovery.model import Champions
 STAGES = ("bars", "features", "inference")
 SERVICES = ("sink", *STAGES)
 _MODULES = {"sink": "tapelab.ingest.sink"}
+#: What tells that a service has worked since it started; of the others being ready has to do.
+_WORK = {
+    **dict.fromkeys(STAGES, "tapelab_records_in_total"),
+    "sink": "tapelab_sink_rows_total",
+    "ingest": "tapelab_ingest_ticks_total",
+}
 
 PIPELINE = {"bars": ["tick:10", "volume:400"], "features": [{"bars": "tick:10", "feature_set": "core"}]}
 
@@ -128,10 +134,10 @@ class Service:
         return sum(line.startswith("tapelab_snapshot_age_seconds{") for line in text.splitlines())
 
     async def taken(self, http: httpx.AsyncClient) -> float:
-        """Steps (of the sink: rows) it has finished since it started: what they wrote is acknowledged."""
-        return await self.metric(
-            http, "tapelab_sink_rows_total" if self.stage == "sink" else "tapelab_records_in_total"
-        )
+        """Steps (rows, prints) it has finished since it started: what the steps wrote is acknowledged."""
+        if self.stage not in _WORK:
+            return float(await self.ready(http))
+        return await self.metric(http, _WORK[self.stage])
 
 
 class Rig:
@@ -153,6 +159,7 @@ class Rig:
         self.postgres = EmbeddedPostgres(self._layout)
         self.redis = EmbeddedRedis(self._layout)
         self.services: dict[str, Service] = {}
+        self.api_port = free_port()
         self.recoveries: list[Recovery] = []
         self.faults: dict[str, int] = {}
         self._http = httpx.AsyncClient(timeout=2.0, trust_env=False)
@@ -177,6 +184,7 @@ class Rig:
                 **reached,
                 "TAPELAB_ARTIFACTS": str(self._layout.artifacts),
                 "TAPELAB_CONFIG_DIR": str(self.folder / "config"),
+                "TAPELAB_API_PORT": str(self.api_port),
                 "TAPELAB_HTTP_HOST": "127.0.0.1",
                 "TAPELAB_INFERENCE_BATCH_MS": "100",
                 "TAPELAB_INFERENCE_POLL_MS": "200",
