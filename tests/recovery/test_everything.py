@@ -70,7 +70,7 @@ async def test_every_service_is_killed(broker: Broker, namespace: str, seed: int
         assert taken_over == untouched, "a training run that was killed makes the same model"
         await played_to_its_end(rig.settings)
         world.feeder.sent += await published(rig.settings, whole(tape))
-        found = await world.sound()
+        found = await world.sound(timeout_s=90 + 3 * count)  # the log is long, and all of it is computed again
         assert found.signals > 100
         assert rig.faults["kill -9"] == count
         assert not rig.deaths, "\n".join(rig.deaths)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.storage.postgres import is_away
 from tapelab.common.storage.redis import connect
 from tapelab.common.storage.streams import sink_marks
+from tapelab.ingest import sink
 from tapelab.ingest.app import ingest_main
 from tapelab.ingest.lanes import FLAT_OUT_ROWS
 from tapelab.ingest.replay import Replay
@@ -76,6 +79,37 @@ async def test_a_database_that_hangs_is_an_outage_and_the_batch_is_written_once(
     assert "waiting for PostgreSQL" in shown[-1][1]
     assert ctx.readiness[0]
     assert sum((await sink_marks(pool)).values()) == await pool.fetchval("SELECT count(*) FROM ticks_raw") > 0
+
+
+@pytest.mark.timeout(60)
+async def test_a_database_that_stops_reading_in_the_middle_of_a_copy_is_an_outage(
+    pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took the statement and then no more of its rows: nothing comes back, not even an end of the connection."""
+    monkeypatch.setattr(sink, "STATEMENT_S", 1.0)
+    clock = ManualClock()
+    wire = Wire(clock)
+    await Replay(
+        simulated(days=2), lanes(wire, clock, "p"), Board(), clock, asyncio.Event(), cut_ns=None, speed=None  # type: ignore[arg-type]
+    ).run()  # fmt: skip
+    async with pool.acquire() as conn:  # the next one that is given out is the same
+        pid = await conn.fetchval("SELECT pg_backend_pid()")
+    stream = sink._stream
+
+    async def frozen(parts: Sequence[bytes]) -> AsyncIterator[Any]:
+        async for part in stream(parts):
+            yield part
+            monkeypatch.setattr(sink, "_stream", stream)
+            os.kill(pid, signal.SIGSTOP)
+
+    monkeypatch.setattr(sink, "_stream", frozen)
+    try:
+        await Table(pool, Outage("postgres", clock, LOG), {}).take(wire.records)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    expected = sum(batch.n for batch in wire.batches())
+    assert await pool.fetchval("SELECT count(*) FROM ticks_raw") == expected
+    assert sum((await sink_marks(pool)).values()) == expected
 
 
 class _Hanging:

@@ -26,7 +26,7 @@ from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import load
 from tapelab.common.sources.pg_binary import COLUMNS, HEADER, TRAILER
 from tapelab.common.storage import streams
-from tapelab.common.storage.postgres import apply_schema, close_pool, create_pool, is_away
+from tapelab.common.storage.postgres import STATEMENT_S, apply_schema, close_pool, create_pool, is_away
 from tapelab.ingest.settings import SinkSettings
 from tapelab.ingest.sink_rows import Who, Writing, rows_of
 
@@ -121,7 +121,15 @@ async def write(pool: asyncpg.Pool, writing: Writing) -> None:
     try:
         async with pool.acquire() as conn, conn.transaction():
             try:
-                await conn.copy_to_table("ticks_raw", source=_stream(writing.parts), columns=COLUMNS, format="binary")
+                # A COPY waits for room to send without looking at its own limit, so it needs one from outside.
+                async with asyncio.timeout(STATEMENT_S):
+                    await conn.copy_to_table(
+                        "ticks_raw",
+                        source=_stream(writing.parts),
+                        columns=COLUMNS,
+                        format="binary",
+                        timeout=2 * STATEMENT_S,
+                    )
                 for (symbol, stream), mark in writing.marks.items():
                     await streams.advance_mark(conn, symbol, stream, mark.lineage, mark.next_seq)
             except TimeoutError:

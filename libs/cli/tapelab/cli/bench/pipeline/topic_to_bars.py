@@ -1,6 +1,6 @@
 """Prints per second from the topic through the bars stage in its host, until the broker has acknowledged every bar.
 
-The host, its stage, writer and client are those of the bars service, run in this process with its collector tuned as
+The host, its stage, writer and client are those of the bars service, run in this process with its interpreter tuned as
 there; broker and host share the cores. The clock starts when the host hands its stage the first records and stops when
 the output topic holds every bar.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ from tapelab.common.runtime.kafka import create_topics
 from tapelab.common.runtime.patience import patiently
 from tapelab.common.runtime.publisher import Publisher
 from tapelab.common.runtime.reader import TopicReader
-from tapelab.common.runtime.service import ServiceContext
+from tapelab.common.runtime.service import SWITCH_S, ServiceContext
 from tapelab.common.runtime.stage import Record, Step
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.settings import BrokerKind, CommonSettings
@@ -159,7 +160,8 @@ async def through_the_host(settings: CommonSettings, records: int, spec: str = S
     watched = _Watched(stage, records)
     ctx = ServiceContext("bars", settings, {})
     garbage = Garbage(ctx.registry, ctx.log, ctx.clock)
-    collecting = gc.get_threshold()
+    collecting, switching = gc.get_threshold(), sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
     garbage.watch()
     garbage.settle()
     host = Host("bars", [topics.TICKS], [topics.BARS], lambda _: watched, ctx)
@@ -181,6 +183,7 @@ async def through_the_host(settings: CommonSettings, records: int, spec: str = S
         await work
         garbage.release()
         gc.set_threshold(*collecting)
+        sys.setswitchinterval(switching)
         gc.unfreeze()
     return Run(ended - watched.started, cpu_s, watched.bars)
 
