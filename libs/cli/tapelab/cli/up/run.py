@@ -18,6 +18,7 @@ from tapelab.cli.stack.backends import ApacheKafka, Backend, EmbeddedBroker, Emb
 from tapelab.cli.stack.layout import Layout, StackFile, without_foreign
 from tapelab.cli.stack.ports import free_port
 from tapelab.cli.stack.postgres import EmbeddedPostgres
+from tapelab.cli.up.embedded_limits import EmbeddedLimits
 from tapelab.cli.up.job import Job
 from tapelab.cli.up.observer import SignalObserver
 from tapelab.cli.up.options import Result, UpOptions, read_experiment
@@ -34,9 +35,6 @@ _ENVIRON = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFER
 _NOTICED_S: Final = 0.5
 
 T = TypeVar("T")
-
-#: The embedded broker forgets nothing; beyond this the user is told.
-BROKER_MEMORY_BYTES: Final = 2 << 30
 
 
 async def up(options: UpOptions, layout: Layout, clock: Clock, screen: Screen) -> Result | None:
@@ -206,26 +204,21 @@ class _Run:
 
     async def _draw(self, supervisor: Supervisor, port: int) -> None:
         status: dict[str, Any] | None = None
-        warned = False
+        limits = EmbeddedLimits()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2.0) as http:
             while True:
                 with contextlib.suppress(httpx.HTTPError, msgspec.DecodeError):
                     answer = await http.get("/ml/data/status")
                     if answer.status_code == 200:
                         status = msgspec.json.decode(answer.content)
-                if not warned and self._broker_memory() > BROKER_MEMORY_BYTES:
-                    warned = True
-                    self._screen.note(
-                        f"the embedded broker keeps its log in memory and now holds {BROKER_MEMORY_BYTES >> 30} GiB; "
-                        "use BROKER=kafka for long runs"
-                    )
+                if self._options.broker == "embedded":
+                    for text in limits.reached(self._broker_memory(), status):
+                        self._screen.note(text)
                 alive = {spec.name: supervisor.up(spec.name) for spec in SERVICES}
                 self._screen.show(status, alive, supervisor.restarts)
                 await asyncio.sleep(0.5)
 
     def _broker_memory(self) -> int:
-        if self._options.broker != "embedded":
-            return 0
         return sum(b.child.memory_bytes for b in self._backends if b.name == "broker" and b.child is not None)
 
 
