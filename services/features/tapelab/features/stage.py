@@ -8,8 +8,6 @@ from importlib.metadata import version
 from typing import Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from tapelab.common.codec import Identity, identity, seq_range
 from tapelab.common.errors import ConfigError, PoisonRecord
@@ -19,7 +17,7 @@ from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.sequence import Sequencer, SequenceState, Verdict
 from tapelab.common.runtime.stage import Dead, Output, Record, Step
 from tapelab.common.runtime.stage_state import decode_state, refused
-from tapelab.common.schemas.bars import Bar, bars_to_array
+from tapelab.common.schemas.bars import Bar, row_of_bar
 from tapelab.common.schemas.features import FeatureVector
 from tapelab.common.topics import BARS, FEATURES
 from tapelab.features.tracks import Admitted, Track, TrackState, advance
@@ -27,6 +25,8 @@ from tapelab.quant.bars.spec import BarSpec
 from tapelab.quant.dtypes import BarFlag
 from tapelab.quant.features import FEATURE_SETS, FeatureBank
 
+_FIRST_OF_DAY: Final = int(BarFlag.FIRST_OF_DAY)
+_AFTER_GAP: Final = int(BarFlag.AFTER_GAP)
 #: Of the state's layout, apart from the release. State serves the lineages it belongs to and no others, so a release
 #: that changes them, as every one does, computes its own from the log; only within a release is state read on.
 SCHEMA: Final = "features/2"
@@ -131,12 +131,12 @@ class FeaturesStage:
             self._forget_idle()
         return step
 
-    def _decoded(self, record: Record) -> tuple[Bar, npt.NDArray[np.void]]:
+    def _decoded(self, record: Record) -> tuple[Bar, bytes]:
         bar: Bar = decode_keyed(record)
         if bar.spec in self._live:
             self._check(bar)
         try:
-            return bar, bars_to_array([bar])
+            return bar, row_of_bar(bar)
         except OverflowError as error:
             raise PoisonRecord(
                 f"bar {bar.seq} of {bar.symbol} has a number out of range",
@@ -164,7 +164,7 @@ class FeaturesStage:
         self,
         cause: int,
         bar: Bar,
-        row: npt.NDArray[np.void],
+        row: bytes,
         record: Record,
         runs: dict[Identity, list[Admitted]],
         step: Step,
@@ -179,14 +179,14 @@ class FeaturesStage:
             _count(step, "bars_dropped")
             return
         if admission.verdict is Verdict.RESET:
-            row["flags"] |= np.uint32(BarFlag.AFTER_GAP)
+            row = _after_gap(bar)
             _count(step, "gaps")
         if admission.new_stream:
             # Whoever has read the log from its first record, or knows the sequence, sees a stream's real beginning.
             known = key in self._tracks or key in self._asleep or key in self._waiting
             cut_off = not (self._whole or bar.seq == 0 or known)
             (self._waiting.add if cut_off else self._waiting.discard)(key)
-        begins_day = bool(bar.flags & BarFlag.FIRST_OF_DAY)
+        begins_day = bool(bar.flags & _FIRST_OF_DAY)
         if key in self._waiting and not begins_day:
             _count(step, "bars_withheld")
             return
@@ -198,7 +198,7 @@ class FeaturesStage:
             self._days[bar.symbol] = bar.day, count
         track = self._track(who, bar.spec)
         if self._is_idle(track) and not begins_day:
-            row["flags"] |= np.uint32(BarFlag.AFTER_GAP)  # what it knew of this day is gone
+            row = _after_gap(bar)  # what it knew of this day is gone
         track.seen = count
         runs.setdefault(who, []).append(Admitted(cause, bar, row, begins))
 
@@ -299,6 +299,10 @@ def _canonical(spec: str) -> str:
             actual=str(error),
             remedy="correct config/pipeline.yaml",
         ) from error
+
+
+def _after_gap(bar: Bar) -> bytes:
+    return row_of_bar(msgspec.structs.replace(bar, flags=bar.flags | _AFTER_GAP))
 
 
 def _count(step: Step, kind: str) -> None:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from tapelab.common.errors import RecoveryError
 from tapelab.common.instruments import Instrument
 from tapelab.common.pipeline import feature_lineage
-from tapelab.common.schemas.bars import Bar
+from tapelab.common.schemas.bars import Bar, array_of_rows
 from tapelab.common.schemas.features import FeatureVector
 from tapelab.quant.day_context import BINS, MEASURES, DayContext
 from tapelab.quant.dtypes import BarFlag
 from tapelab.quant.features import FeatureBank, FeatureRows
 
+_SESSION_END: Final = int(BarFlag.SESSION_END)
+
 
 class Admitted(NamedTuple):
-    """A bar that is next in its sequence: the index of its record, itself, and itself as ``BAR_DTYPE``, shape (1,).
+    """A bar that is next in its sequence: the index of its record, itself, and itself as a row of ``BAR_DTYPE``.
 
     ``begins`` is the day with which its lineage begins, 0 if that is the stream's first bar.
     """
 
     cause: int
     bar: Bar
-    row: npt.NDArray[np.void]
+    row: bytes
     begins: int = 0
 
 
@@ -120,11 +121,11 @@ class Track:
                     values=values[i].astype("<f4").tobytes(),
                     warm=bool(warm[i]),
                     after_gap=bool(after_gap[i]),
-                    session_end=bool(bar.flags & BarFlag.SESSION_END),
+                    session_end=bool(bar.flags & _SESSION_END),
                 )
                 vectors.append((cause, vector))
         self._next_seq += len(bars)
-        self.under_way = not bars[-1].bar.flags & BarFlag.SESSION_END
+        self.under_way = not bars[-1].bar.flags & _SESSION_END
         return vectors
 
     def snapshot(self, *, asleep: bool) -> TrackState:
@@ -199,7 +200,7 @@ def advance(
         counts = [len(runs[at][1]) for at in taking]
         numbers = [runs[at][0].numbers[name] for at in taking]
         rows = bank.update(
-            np.concatenate([admitted.row for at in taking for admitted in runs[at][1]]), np.repeat(numbers, counts)
+            array_of_rows(admitted.row for at in taking for admitted in runs[at][1]), np.repeat(numbers, counts)
         )
         edges = np.cumsum([0, *counts])
         for at, start, stop in zip(taking, edges[:-1], edges[1:], strict=True):
