@@ -35,6 +35,7 @@ from tapelab.common.errors import TapelabError
 from tapelab.common.runtime.outage import Outage
 from tapelab.common.runtime.patience import wait_for_broker
 from tapelab.common.settings import CommonSettings
+from tapelab.common.storage.halts import Halt, Halts
 from tapelab.common.storage.jobs import Jobs
 from tapelab.common.storage.postgres import close_pool, create_pool, is_away
 from tapelab.common.storage.redis import connect
@@ -292,9 +293,15 @@ async def test_a_run_begins_without_what_an_earlier_one_left(
     options, clock = UpOptions(repository=repository), SystemClock()
     supervisor = Supervisor(Layout(repository / "none"), {})
     observer = SignalObserver(settings, clock)
-    job = Job(options, {}, settings, clock, Screen(), supervisor, observer, "http://127.0.0.1:1")
+    redis = connect(redis_url)
+    await Halts(pool, redis).halt("WINZ26", Halt(reason="too wild", by="me", set_ns=1))
+    screen = Screen()
+    job = Job(options, {}, settings, clock, screen, supervisor, observer, "http://127.0.0.1:1")
     await job.prepare()
     await job.close()
+    await redis.flushall()
+    await redis.aclose()
+    assert any("WINZ26 is halted since before (too wild)" in note for note in screen._notes)
     assert {(await jobs.get(e.id)).status for e in (left, working)} == {"stopped"}
 
 

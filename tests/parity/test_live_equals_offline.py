@@ -113,7 +113,7 @@ def assert_live_equals_offline(
         )
         for topic, expected in ((topics.BARS, bars), (topics.FEATURES, vectors)):
             for identity, values in expected.items():
-                total[topic] = total[topic].plus(compare(values, got.sequences[topic].get(identity)))
+                total[topic] = total[topic].plus(compare(identity, values, got.sequences[topic].get(identity)))
     for topic, difference in total.items():
         assert difference.expected > 0, topic
         assert difference == Difference(expected=difference.expected), topic

@@ -40,7 +40,14 @@ async def spoil(world: Scene, rng: random.Random, topic: str, good: bytes) -> No
     for _, value in poison(rng, good):
         symbol = rng.choice(SYMBOLS)
         key = rng.choice((symbol.encode(), symbol.encode(), None, b""))
+        if value is None and key is None:
+            key = b""  # a client sends no record without both
         await world.feeder.raw(topic, key, value, partition_of(symbol, 4))
+    if topic == topics.TICKS:
+        # Good prints, but where another producer's partitioner would put them: nobody may take them for a new stream.
+        (stray,) = Tape(7, stream=9, symbols=SYMBOLS[:1]).round()
+        partition = (partition_of(stray.symbol, 4) + 1) % 4
+        await world.feeder.raw(topic, stray.symbol.encode(), encode(stray), partition)
 
 
 @pytest.mark.timeout(600)

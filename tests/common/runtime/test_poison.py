@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 import pytest
 
@@ -9,6 +11,7 @@ from tapelab.common import topics
 from tapelab.common.codec import decode, encode
 from tapelab.common.errors import PoisonRecord
 from tapelab.common.runtime.headers import REASON, dead_letter, origin_offset
+from tapelab.common.runtime.kafka import to_records
 from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.limits import limit_of, message_bytes
 from tapelab.common.runtime.metrics import StageMetrics
@@ -17,6 +20,7 @@ from tapelab.common.runtime.stage import Dead, Record, Step
 from tapelab.common.runtime.writer import StepWriter
 from tapelab.common.schemas.ticks import TickBatch
 from tapelab.common.settings import CommonSettings
+from tapelab.common.topics import partition_of
 from tapelab.quant.ticks import Ticks
 
 
@@ -45,6 +49,27 @@ def test_a_record_under_another_key_is_poison(key: bytes | None) -> None:
     with pytest.raises(PoisonRecord, match="another key"):
         decode_keyed(Record(topics.TICKS, 0, 0, key, batch("WINZ26")))
     assert decode_keyed(Record(topics.TICKS, 0, 0, b"WINZ26", batch("WINZ26"))).symbol == "WINZ26"
+
+
+def test_a_record_in_another_partition_than_its_keys_is_poison() -> None:
+    """What a producer with another partitioner writes: its lane would take it for the beginning of a stream."""
+    home = partition_of("WINZ26", 4)
+
+    class Message(NamedTuple):
+        partition: int
+        topic: str = topics.TICKS
+        offset: int = 7
+        key: bytes | None = b"WINZ26"
+        value: bytes = batch("WINZ26")
+        headers: tuple[tuple[str, bytes], ...] = ()
+        timestamp: int = 0
+
+    settings = CommonSettings(partitions=4)
+    found = to_records(settings, [Message(partition) for partition in range(4)])
+    assert [record.misplaced for record in found] == [partition != home for partition in range(4)]
+    assert decode_keyed(found[home]).symbol == "WINZ26"
+    with pytest.raises(PoisonRecord, match="another symbol's partition"):
+        decode_keyed(found[home - 1])
 
 
 @pytest.mark.parametrize("change", [{"stream": 2**63}, {"stream": -1}, {"first_seq": 2**63}, {"first_seq": -1}])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from tapelab.common.clock import ManualClock
-from tapelab.common.runtime.health import STUCK_S, Health
+from tapelab.common.runtime.health import STUCK_S, Health, serve
+from tapelab.common.runtime.outage import Outage
 from tapelab.common.runtime.readiness import Readiness
 from tapelab.common.runtime.service import ServiceContext
 from tapelab.common.settings import CommonSettings
@@ -108,3 +111,54 @@ def test_pages_over_http_codes() -> None:
     assert (status, json.loads(body)["service"], json.loads(body)["ready"]) == (200, "bars", True)
     assert health.page("/metrics")[0] == 200
     assert health.page("/else")[0] == 404
+
+
+def test_a_client_that_does_not_wait_for_its_answer_leaves_no_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """The log is one JSON object per line, and probes that give up are common."""
+    ctx, _ = context()
+    server = serve(Health("bars", ctx.states, ctx.registry, lambda: 0.0), "127.0.0.1", 0)
+    try:
+        try:
+            raise BrokenPipeError(32, "Broken pipe")
+        except BrokenPipeError:
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert capsys.readouterr() == ("", "")
+        try:
+            raise ValueError("a fault of ours")
+        except ValueError:
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert "a fault of ours" in capsys.readouterr().err
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_silence_is_told_as_an_outage_while_the_attempt_goes_on() -> None:
+    """The attempt's own limit may be far longer than what a user should wait for the reason."""
+    ctx, clock = context()
+    ctx.ready()
+    outage = Outage("postgres", clock, ctx.log, ctx, silent_s=0.05)
+    goes_on = asyncio.Event()
+    asking = asyncio.create_task(outage.through(goes_on.wait, lambda error: False))
+    async with asyncio.timeout(10):
+        while ctx.readiness[0]:
+            await asyncio.sleep(0.01)
+    assert "no answer for 0.05 s" in ctx.readiness[1]
+    goes_on.set()
+    assert await asking
+    assert ctx.readiness[0]
+    assert not outage.away
+
+
+async def test_an_answer_that_is_an_error_ends_an_outage() -> None:
+    ctx, clock = context()
+    ctx.ready()
+    outage = Outage("postgres", clock, ctx.log, ctx)
+    failures = [ConnectionRefusedError(111, "refused"), ValueError("not like this")]
+
+    async def attempt() -> None:
+        raise failures.pop(0)
+
+    with pytest.raises(ValueError, match="not like this"):
+        await outage.through(attempt, lambda error: isinstance(error, OSError))
+    assert ctx.readiness[0]

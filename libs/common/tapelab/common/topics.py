@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 TICKS: Final = "md.ticks.v1"
@@ -83,4 +84,10 @@ def _murmur2(data: bytes) -> int:
 
 def partition_of(symbol: str, partitions: int) -> int:
     """Partition of a symbol, the same on every market topic."""
-    return (_murmur2(symbol.encode()) & 0x7FFFFFFF) % partitions
+    return home_of(symbol.encode(), partitions)
+
+
+@lru_cache(maxsize=4096)
+def home_of(key: bytes, partitions: int) -> int:
+    """Partition of a record's key."""
+    return (_murmur2(key) & 0x7FFFFFFF) % partitions

@@ -21,7 +21,7 @@ from tapelab.common.sources.detect import open_tape
 from tapelab.common.sources.protocol import Tape
 from tapelab.common.sources.ticks_raw import TicksRaw
 from tapelab.common.storage import redis, streams
-from tapelab.common.storage.postgres import apply_schema, close_pool, create_pool, is_away
+from tapelab.common.storage.postgres import SILENT_S, apply_schema, close_pool, create_pool, is_away
 from tapelab.ingest.cut import find_cut
 from tapelab.ingest.follow import Follow
 from tapelab.ingest.lanes import IngestMetrics, Lanes
@@ -51,7 +51,7 @@ async def _ingest(ctx: ServiceContext) -> None:
     parse_speed(settings.speed)
     source = await asyncio.to_thread(_source, ctx, settings)
     cut_ns = await asyncio.to_thread(_cut, source, settings, instruments)
-    database = Outage("postgres", ctx.clock, ctx.log, ctx)
+    database = Outage("postgres", ctx.clock, ctx.log, ctx, silent_s=SILENT_S)
     client = redis.connect(ctx.settings.redis_url)
     try:
         pool = await database.through(lambda: create_pool(ctx.settings.postgres_dsn, max_size=2), is_away)

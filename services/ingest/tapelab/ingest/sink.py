@@ -26,7 +26,14 @@ from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import load
 from tapelab.common.sources.pg_binary import COLUMNS, HEADER, TRAILER
 from tapelab.common.storage import streams
-from tapelab.common.storage.postgres import STATEMENT_S, apply_schema, close_pool, create_pool, is_away
+from tapelab.common.storage.postgres import (
+    SILENT_S,
+    STATEMENT_S,
+    apply_schema,
+    close_pool,
+    create_pool,
+    is_away,
+)
 from tapelab.ingest.settings import SinkSettings
 from tapelab.ingest.sink_rows import Who, Writing, rows_of
 
@@ -54,7 +61,7 @@ async def sink_main(ctx: ServiceContext) -> None:
 async def _sink(ctx: ServiceContext) -> None:
     settings = load(SinkSettings, ctx.environ, service="sink")
     metrics = SinkMetrics(ctx.registry)
-    database = Outage("postgres", ctx.clock, ctx.log, ctx)
+    database = Outage("postgres", ctx.clock, ctx.log, ctx, silent_s=SILENT_S)
     pool = await database.through(lambda: create_pool(ctx.settings.postgres_dsn, max_size=2), is_away)
     try:
         await database.through(lambda: apply_schema(pool), is_away)

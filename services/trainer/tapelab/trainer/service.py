@@ -32,7 +32,7 @@ from tapelab.common.storage import redis as redis_storage
 from tapelab.common.storage.artifacts import ArtifactStore
 from tapelab.common.storage.jobs import Experiment, Finish, Jobs
 from tapelab.common.storage.ledger import PostgresLedger
-from tapelab.common.storage.postgres import apply_schema, close_pool, create_pool, is_away
+from tapelab.common.storage.postgres import SILENT_S, apply_schema, close_pool, create_pool, is_away
 from tapelab.common.storage.registry import Registry
 from tapelab.trainer.files import AllowedFiles
 from tapelab.trainer.opening import open_source
@@ -57,7 +57,7 @@ async def trainer_main(ctx: ServiceContext) -> None:
 
 async def _work(ctx: ServiceContext) -> None:
     settings = load(TrainerSettings, ctx.environ, service="trainer")
-    database = Outage("postgres", ctx.clock, ctx.log, ctx)
+    database = Outage("postgres", ctx.clock, ctx.log, ctx, silent_s=SILENT_S)
     pool = await database.through(lambda: create_pool(ctx.settings.postgres_dsn), is_away)
     redis = redis_storage.connect(ctx.settings.redis_url)
     try:
@@ -91,7 +91,7 @@ class Trainer:
         self._settings = settings
         self._pool = pool
         self._publisher = publisher
-        self._database = Outage("postgres", ctx.clock, ctx.log, ctx)
+        self._database = Outage("postgres", ctx.clock, ctx.log, ctx, silent_s=SILENT_S)
         self._broker = Outage("broker", ctx.clock, ctx.log, ctx)
         self._jobs = Jobs(pool, ctx.clock)
         self._registry = Registry(pool, redis, ctx.clock, ctx.settings.namespace)

@@ -94,6 +94,7 @@ def up(
     )
     # A pool that loses its database says so by itself, with a traceback; the run says it in a line.
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what the broker's outages do is said by the services
     result = asyncio.run(run_up(options, default_layout(), SystemClock(), Screen()))
     if result is None:
         if exit_after_signals:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from tapelab.common import topics
-from tapelab.common.codec import Identity, MarketRecord, decode, encode, identity, seq_range
+from tapelab.common.codec import Identity, MarketRecord, encode, identity, seq_range
 from tapelab.common.errors import PoisonRecord, TapelabError
+from tapelab.common.runtime.keyed import decode_keyed
 from tapelab.common.runtime.patience import patiently
 from tapelab.common.runtime.reader import TopicReader
 from tapelab.common.runtime.stage import Record
@@ -92,7 +93,7 @@ def sort_out(records: Iterable[Record]) -> Collected:
         if raw.topic not in sequences:
             continue
         try:
-            record = decode(raw.topic, raw.value)
+            record = decode_keyed(raw)
         except PoisonRecord:
             continue  # counted where it belongs: in the dead-letter topic
         sequences[raw.topic].setdefault(identity(record), Sequence()).add(Placed(record, raw))

@@ -18,6 +18,7 @@ from tapelab.common.clock import Clock
 from tapelab.common.errors import TapelabError
 from tapelab.common.settings import CommonSettings
 from tapelab.common.storage import redis as redis_storage
+from tapelab.common.storage.halts import Halts
 from tapelab.common.storage.jobs import Jobs
 from tapelab.common.storage.pointers import ROLES
 from tapelab.common.storage.postgres import create_pool
@@ -73,6 +74,10 @@ class Job:
             for role in ROLES:
                 await registry.retire(role, reason="a run reads its source from the start")
             await registry.rebuild_redis()
+            halts = Halts(pool, self._redis, self._settings.namespace)
+            await halts.sync()
+            for symbol, halt in (await halts.current()).items():
+                self._screen.note(f"{symbol} is halted since before ({halt.reason}): tapelab resume '{symbol}' ends it")
         finally:
             await pool.close()
 
@@ -258,6 +263,8 @@ class Job:
         found = await verify(self._settings, self._options, self._clock)
         for topic, difference in found.by_topic.items():
             self._screen.note(f"{topic}: {difference.describe()}")
+        for topic, letters in found.dead.items():
+            self._screen.note(f"{topic}: {letters} dead letters")
         now_ns = self._clock.monotonic_ns()
         wall_from_ns = self._clock.now_ns() - (now_ns - started_ns)
         return Result(

@@ -96,7 +96,7 @@ class _Run:
         await initialise(settings)
         page_port = free_port(options.port)
         page = f"http://127.0.0.1:{page_port}/dashboard/ai-lab/"
-        supervisor = Supervisor(self._layout, environ)
+        supervisor = Supervisor(self._layout, environ, screen.note)
         self._supervisor = supervisor
         supervisor.configure(
             {

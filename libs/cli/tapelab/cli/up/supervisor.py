@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from tapelab.common.errors import TapelabError
 MAX_RESTARTS: Final = 5
 RESTART_WINDOW_S: Final = 60.0
 #: Where nothing is compiled yet and the cores are busy, seven processes compile their kernels at once: minutes.
-READY_S: Final = 240.0
+READY_S: Final = 600.0
 
 #: What takes longer to be ready than this is said.
 _SLOW_S: Final = 10.0
@@ -69,9 +70,13 @@ class Supervisor:
     Args:
         layout: where the logs go.
         environ: settings every service gets.
+        note: is told of every service that is started again.
     """
 
-    def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, layout: Layout, environ: Mapping[str, str], note: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self._note = note
         self._layout = layout
         self._environ = environ
         self._own: Mapping[str, Mapping[str, str]] = {}
@@ -145,8 +150,8 @@ class Supervisor:
                         detail = _detail(answer)
                     except httpx.HTTPError as error:
                         detail = str(error) or type(error).__name__
-                    if detail != said and asyncio.get_running_loop().time() > slow:
-                        said = detail
+                    if _lasting(detail) != said and asyncio.get_running_loop().time() > slow:
+                        said = _lasting(detail)
                         say(f"waiting for {name}: {detail}")
                     if asyncio.get_running_loop().time() > deadline:
                         child = self._children[name]
@@ -189,7 +194,13 @@ class Supervisor:
             if spec.name in self._expected:
                 return
             child.restarts += 1
+            self._note(f"{spec.name} has ended (exit code {code}) and is started again")
             await child.start()
+
+
+def _lasting(detail: str) -> str:
+    """A detail without the seconds that it counts."""
+    return re.sub(r"\d+(\.\d+)? s\b", "", detail)
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -32,34 +32,45 @@ from tapelab.quant.ticks import Ticks
 
 
 class Difference(NamedTuple):
-    """What an independent reader found on one topic."""
+    """What an independent reader found on one topic; ``first`` says where the first thing is that is wrong."""
 
     expected: int = 0
     lost: int = 0
     doubled: int = 0
     different: int = 0
     repeated: int = 0
+    first: str = ""
 
     def describe(self) -> str:
         """One line for people."""
         again = f", {self.repeated} written again and dropped by the reader's rule" if self.repeated else ""
+        where = f"; first: {self.first}" if self.first else ""
         return (
-            f"{self.expected:,} expected, {self.lost} lost, {self.different} different, {self.doubled} doubled{again}"
+            f"{self.expected:,} expected, {self.lost} lost, {self.different} different, {self.doubled} doubled"
+            f"{again}{where}"
         )
 
     def plus(self, other: Difference) -> Difference:
         """Both together."""
-        return Difference(*(a + b for a, b in zip(self, other, strict=True)))
+        return Difference(
+            expected=self.expected + other.expected,
+            lost=self.lost + other.lost,
+            doubled=self.doubled + other.doubled,
+            different=self.different + other.different,
+            repeated=self.repeated + other.repeated,
+            first=self.first or other.first,
+        )
 
 
 class Verification(NamedTuple):
-    """What flowed against what should have."""
+    """What flowed against what should have; ``dead`` counts dead letters by topic."""
 
     ticks: int
     bars: int
     features: int
     signals: int
     by_topic: dict[str, Difference]
+    dead: dict[str, int]
 
     @property
     def lost(self) -> int:
@@ -108,17 +119,18 @@ async def verify(settings: CommonSettings, options: UpOptions, clock: Clock, *, 
         for topic, expected in ((topics.BARS, bars), (topics.FEATURES, vectors)):
             for identity, values in expected.items():
                 got = found.sequences[topic].get(identity)
-                by_topic[topic] = by_topic[topic].plus(compare(values, got))
+                by_topic[topic] = by_topic[topic].plus(compare(identity, values, got))
     decided = await replay_decisions(settings, found, pipeline, instruments)
     for identity in decided.keys() | found.sequences[topics.SIGNALS].keys():
         got = found.sequences[topics.SIGNALS].get(identity)
-        by_topic[topics.SIGNALS] = by_topic[topics.SIGNALS].plus(compare(decided.get(identity, []), got))
+        by_topic[topics.SIGNALS] = by_topic[topics.SIGNALS].plus(compare(identity, decided.get(identity, []), got))
     return Verification(
         ticks=found.count(topics.TICKS),
         bars=found.count(topics.BARS),
         features=found.count(topics.FEATURES),
         signals=found.count(topics.SIGNALS),
         by_topic=by_topic,
+        dead=found.dead,
     )
 
 
@@ -241,19 +253,31 @@ def expected_records(
     return bars, vectors
 
 
-def compare(expected: list[bytes], got: Sequence | None) -> Difference:
+def compare(who: Identity, expected: list[bytes], got: Sequence | None) -> Difference:
     """One sequence against the records it should hold."""
+    name = f"{who.symbol} stream {who.stream} lineage {who.lineage}"
     if got is None:
-        return Difference(expected=len(expected), lost=len(expected))
+        missing = f"nothing of {name}" if expected else ""
+        return Difference(expected=len(expected), lost=len(expected), first=missing)
     values = [placed.raw.value or b"" for placed in got.records]
     same = min(len(expected), len(values))
-    different = sum(a != b for a, b in zip(expected[:same], values[:same], strict=True))
+    wrong = [i for i, (a, b) in enumerate(zip(expected[:same], values[:same], strict=True)) if a != b]
+    different = len(wrong)
+    first = ""
+    if wrong or len(values) > same:
+        raw = got.records[wrong[0] if wrong else same].raw
+        first = f"{raw.topic}[{raw.partition}]@{raw.offset}, {name}"
+    elif len(expected) > same:
+        first = f"after {same} records of {name}"
+    elif got.doubled:
+        first = f"a number of {name} that was written again with other bytes"
     return Difference(
         expected=len(expected),
         lost=len(expected) - same,
         doubled=got.doubled + len(values) - same,
         different=different,
         repeated=got.repeated,
+        first=first,
     )
 
 

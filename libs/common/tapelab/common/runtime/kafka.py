@@ -17,7 +17,7 @@ from tapelab.common.errors import ConfigError, TapelabError
 from tapelab.common.runtime.capabilities import capabilities
 from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import CommonSettings
-from tapelab.common.topics import ALL_TOPICS, TopicSpec, qualified, unqualified
+from tapelab.common.topics import ALL_TOPICS, TopicSpec, home_of, qualified, unqualified
 
 #: Largest message any topic takes: snapshots of long trailing windows.
 MAX_MESSAGE_BYTES: Final = 33_554_432
@@ -34,6 +34,8 @@ CLIENT_TIMEOUT_S: Final = 30.0
 
 
 _PIECE: Final = 2000
+#: A key is a symbol; what is longer is none.
+_KEY_BYTES: Final = 1024
 
 
 class Unavailable(TapelabError):
@@ -128,7 +130,17 @@ def owned_partitions(settings: CommonSettings) -> list[int]:
 def to_records(settings: CommonSettings, messages: Sequence[Any]) -> list[Record]:
     """Records of what a consumer returned of one partition."""
     topic = unqualified(settings.namespace, messages[0].topic) if messages else ""
-    return [Record(topic, m.partition, m.offset, m.key, m.value, tuple(m.headers), m.timestamp) for m in messages]
+    n = settings.partitions
+    return [
+        Record(topic, m.partition, m.offset, m.key, m.value, tuple(m.headers), m.timestamp, _misplaced(m, n))
+        for m in messages
+    ]
+
+
+def _misplaced(message: Any, partitions: int) -> bool:
+    key = message.key
+    # Keys of market topics are short; what others have is not worth a place in the cache.
+    return key is not None and len(key) <= _KEY_BYTES and bool(home_of(key, partitions) != message.partition)
 
 
 async def log_end(consumer: AIOKafkaConsumer, settings: CommonSettings, where: TopicPartition) -> int:

@@ -1,7 +1,9 @@
-"""What every reader of a market topic may rely on: the key is the symbol, and numbers leave room for arithmetic.
+"""What every reader of a market topic may rely on: the key is the symbol, the partition is the key's, and numbers
+leave room for arithmetic.
 
-The key decides the partition, and with it who owns the symbol's state. A record under another key would be taken
-by another owner, or out of turn by the right one, so it is poison like bytes that are no record.
+The key decides the partition, and with it who owns the symbol's state. A record under another key or in another
+partition would be taken by another owner, or out of turn by the right one, so it is poison like bytes that are no
+record.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ def decode_keyed(record: Record) -> Any:
     """The record of a market topic.
 
     Raises:
-        PoisonRecord: the bytes are no record of the topic, its symbol is not the key or none that can be shown, or
-            its numbers are out of range.
+        PoisonRecord: the bytes are no record of the topic, its symbol is not the key or none that can be shown, it
+            lies in another partition than its key's, or its numbers are out of range.
     """
     value = decode(record.topic, record.value)
     symbol: str = value.symbol
@@ -42,6 +44,13 @@ def decode_keyed(record: Record) -> Any:
             f"record of {symbol} on {record.topic} is under another key",
             expected=f"the key {symbol}",
             actual=key,
+            remedy=_REMEDY,
+        )
+    if record.misplaced:
+        raise PoisonRecord(
+            f"record of {symbol} on {record.topic} lies in another symbol's partition",
+            expected="the partition that murmur2 of its key gives, as Kafka's Java client computes it",
+            actual=f"partition {record.partition}",
             remedy=_REMEDY,
         )
     first, last = seq_range(value)

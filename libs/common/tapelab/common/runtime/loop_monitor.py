@@ -111,7 +111,7 @@ class LoopMonitor:
         cause = "waiting"
         if collected_s > late_s / 2:
             cause = "garbage"
-        elif computed_s > STALL_S:
+        elif computed_s > max(STALL_S, late_s / 2):
             cause = "computing"
         self._stalls.labels(cause).inc()
         caught, self._caught = self._caught, ""

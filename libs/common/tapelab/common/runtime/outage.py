@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
 from tapelab.common.clock import Clock
@@ -49,6 +50,8 @@ class Outage:
         log: is told once when the outage begins and once when it ends.
         readiness: is told the same.
         patience_s: how long a command waits; a service waits for as long as it takes.
+        silent_s: an attempt that is not done after so long is told as an outage while it goes on; for a dependency
+            whose answers are short. Its own limit may be far longer.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class Outage:
         readiness: Readiness | None = None,
         *,
         patience_s: float | None = None,
+        silent_s: float | None = None,
     ) -> None:
         self._patience_s = patience_s
+        self._silent_s = silent_s
         self._dependency = dependency
         self._clock = clock
         self.log = log
@@ -75,7 +80,7 @@ class Outage:
 
     def begin(self, why: BaseException | str) -> None:
         """It does not answer."""
-        text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+        text = _said(why)
         if self._since_ns is None:
             self._since_ns = self._clock.monotonic_ns()
             self.log.warning(f"{self._dependency} is away, waiting for it: {text}")
@@ -112,9 +117,23 @@ class Outage:
             raise StillAway(
                 f"the {self._dependency} cannot be worked with",
                 expected=f"an answer within {self._patience_s:g} s",
-                actual=why if isinstance(why, str) else f"{type(why).__name__}: {why}",
+                actual=_said(why),
                 remedy="start it, or correct its address; on a busy machine, look at its log and try again",
             ) from (None if isinstance(why, str) else why)
+
+    @contextlib.contextmanager
+    def _heard(self) -> Iterator[None]:
+        """Something is asked; silence for too long is an outage too."""
+        if self._silent_s is None:
+            yield
+            return
+        silent = asyncio.get_running_loop().call_later(
+            self._silent_s, self.begin, f"no answer for {self._silent_s:g} s"
+        )
+        try:
+            yield
+        finally:
+            silent.cancel()
 
     async def through(self, attempt: Callable[[], Awaitable[T]], is_away: Callable[[BaseException], bool]) -> T:
         """The result of an attempt that is repeated for as long as it fails because the dependency is away.
@@ -124,11 +143,20 @@ class Outage:
         """
         while True:
             try:
-                result = await attempt()
+                with self._heard():
+                    result = await attempt()
             except Exception as error:
                 if not is_away(error):
+                    self.over()  # it has answered
                     raise
                 await self.wait(error)
             else:
                 self.over()
                 return result
+
+
+def _said(why: BaseException | str) -> str:
+    """A failure in words; some, such as a timeout, have none of their own."""
+    if isinstance(why, str):
+        return why
+    return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__

@@ -13,7 +13,10 @@ from tapelab.common.codec import MarketRecord
 
 
 class Record(NamedTuple):
-    """One record of an input topic as it was read. ``topic`` is without the namespace."""
+    """One record of an input topic as it was read. ``topic`` is without the namespace.
+
+    ``misplaced`` says that its key belongs to another partition.
+    """
 
     topic: str
     partition: int
@@ -22,6 +25,7 @@ class Record(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp_ms: int = 0
+    misplaced: bool = False
 
 
 class Output(NamedTuple):

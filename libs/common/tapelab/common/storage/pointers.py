@@ -92,7 +92,7 @@ def missing_pointer_error(namespace: str = "") -> RegistryError:
         f"or {pointer_key('challenger', DEFAULT, namespace)}",
         actual="neither key exists",
         remedy="train and promote a model (tapelab train, tapelab models promote MODEL_ID); "
-        "after a loss of Redis the gateway's start restores the pointers from PostgreSQL",
+        "after a loss of Redis the gateway restores the pointers from PostgreSQL within some seconds",
     )
 
 

@@ -22,6 +22,8 @@ _CLOSE_S: Final = 3.0
 
 #: A statement that takes longer has no database behind it any more (a connection that was cut says nothing).
 STATEMENT_S: Final = 30.0
+#: A service whose statement takes longer says that it waits for the database.
+SILENT_S: Final = 5.0
 
 #: Kinds of failure that say "not now" and not "not like this": the statement may be tried again as it is.
 _AWAY: Final = (
