@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from tapelab.common import topics
 from tapelab.common.clock import ManualClock, SystemClock
@@ -92,21 +93,25 @@ async def test_a_database_that_stops_reading_in_the_middle_of_a_copy_is_an_outag
     await Replay(
         simulated(days=2), lanes(wire, clock, "p"), Board(), clock, asyncio.Event(), cut_ns=None, speed=None  # type: ignore[arg-type]
     ).run()  # fmt: skip
-    async with pool.acquire() as conn:  # the next one that is given out is the same
+    frozen: list[int] = []
+    copy = PoolConnectionProxy.copy_to_table
+
+    async def freeze_and_copy(conn: Any, *args: Any, **options: Any) -> Any:
+        # Its process waits for the next command of the transaction now, and so holds nothing that others need.
         pid = await conn.fetchval("SELECT pg_backend_pid()")
-    stream = sink._stream
+        await asyncio.sleep(0.1)
+        monkeypatch.setattr(PoolConnectionProxy, "copy_to_table", copy)
+        frozen.append(pid)
+        os.kill(pid, signal.SIGSTOP)
+        return await copy(conn, *args, **options)
 
-    async def frozen(parts: Sequence[bytes]) -> AsyncIterator[Any]:
-        async for part in stream(parts):
-            yield part
-            monkeypatch.setattr(sink, "_stream", stream)
-            os.kill(pid, signal.SIGSTOP)
-
-    monkeypatch.setattr(sink, "_stream", frozen)
+    monkeypatch.setattr(PoolConnectionProxy, "copy_to_table", freeze_and_copy)
     try:
         await Table(pool, Outage("postgres", clock, LOG), {}).take(wire.records)
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert frozen
     expected = sum(batch.n for batch in wire.batches())
     assert await pool.fetchval("SELECT count(*) FROM ticks_raw") == expected
     assert sum((await sink_marks(pool)).values()) == expected
