@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from tapelab.common.errors import ConfigError, TapelabError
 from tapelab.common.runtime.capabilities import capabilities
+from tapelab.common.runtime.limits import KEY_BYTES
 from tapelab.common.runtime.stage import Record
 from tapelab.common.settings import CommonSettings
 from tapelab.common.topics import ALL_TOPICS, TopicSpec, home_of, qualified, unqualified
@@ -34,8 +35,6 @@ CLIENT_TIMEOUT_S: Final = 30.0
 
 
 _PIECE: Final = 2000
-#: A key is a symbol; what is longer is none.
-_KEY_BYTES: Final = 1024
 
 
 class Unavailable(TapelabError):
@@ -139,8 +138,7 @@ def to_records(settings: CommonSettings, messages: Sequence[Any]) -> list[Record
 
 def _misplaced(message: Any, partitions: int) -> bool:
     key = message.key
-    # Keys of market topics are short; what others have is not worth a place in the cache.
-    return key is not None and len(key) <= _KEY_BYTES and bool(home_of(key, partitions) != message.partition)
+    return key is not None and len(key) <= KEY_BYTES and bool(home_of(key, partitions) != message.partition)
 
 
 async def log_end(consumer: AIOKafkaConsumer, settings: CommonSettings, where: TopicPartition) -> int:

@@ -13,6 +13,9 @@ _HEADER: Final = 16
 
 _LIMITS: Final = {spec.name: spec.max_message_bytes for spec in ALL_TOPICS}
 
+#: A key is a symbol; what is longer is none, and is shown in part.
+KEY_BYTES: Final = 1024
+
 
 def limit_of(topic: str) -> int:
     """Largest message of a topic (without its namespace), in bytes, framing included."""

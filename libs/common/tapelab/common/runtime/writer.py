@@ -13,7 +13,7 @@ from tapelab.common.codec import encode
 from tapelab.common.runtime.adoption import Adopted
 from tapelab.common.runtime.headers import carried, dead_letter
 from tapelab.common.runtime.kafka import CLIENT_TIMEOUT_S
-from tapelab.common.runtime.limits import limit_of, message_bytes
+from tapelab.common.runtime.limits import KEY_BYTES, limit_of, message_bytes
 from tapelab.common.runtime.metrics import StageMetrics
 from tapelab.common.runtime.stage import Dead, Record, Step
 from tapelab.common.settings import CommonSettings
@@ -23,8 +23,6 @@ from tapelab.common.topics import DLQ_SUFFIX, qualified, unqualified
 _MESSAGES: Final = 256
 
 
-#: A key is a symbol; what is longer is none, and is shown in part.
-_KEY_BYTES: Final = 1024
 #: What a dead letter keeps for the bytes of its record.
 _ROOM: Final = 1_048_576
 
@@ -189,7 +187,7 @@ def drop(sent: Sequence[Sent]) -> None:
 def _letter(cause: Record, stage: str, reason: str) -> Message:
     """A dead letter that its topic takes: what is too long is cut, the record's own headers go first."""
     topic = cause.topic + DLQ_SUFFIX
-    key, value = (cause.key or b"")[:_KEY_BYTES] or cause.key, cause.value or b""
+    key, value = (cause.key or b"")[:KEY_BYTES] or cause.key, cause.value or b""
     headers = dead_letter(cause, stage, reason)
     limit = limit_of(topic)
     if message_bytes(key, b"", headers) > limit - _ROOM:
